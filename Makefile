@@ -1,0 +1,50 @@
+# figures · test · lab; each first makes .venv from requirements.lock, once.
+PYTHON  ?= $(shell command -v python3.11 || command -v python3)
+PROFILE ?= tiny
+SEEDS   ?= 0
+CORES   ?= all
+UV      := uv==0.13.9
+BIN     := .venv/bin
+STAMP   := .venv/made-$(shell cat pyproject.toml requirements.lock | cksum | tr ' ' '-')
+# uv reads no pip settings; where pip has a local folder of wheels, uv should look there too.
+LINKS   := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
+
+.PHONY: figures test test-slow lab lint bases lock clean
+
+figures: $(STAMP)
+	@$(BIN)/python -m activedpo_lib.batch $(PROFILE) --seeds $(SEEDS) --cores $(CORES)
+
+test: lint
+	@$(BIN)/python -m pytest
+
+test-slow: $(STAMP)
+	@$(BIN)/python -m pytest -m slow
+
+lint: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/nbstripout --verify --extra-keys "metadata.papermill cell.metadata.papermill metadata.language_info" notebooks/*.ipynb
+
+lab: $(STAMP)
+	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=$(CURDIR) --LabApp.default_url=/lab/tree/notebooks/01_tour.ipynb
+
+bases: $(STAMP)
+	rm -rf activedpo_lib/assets/llama-0 activedpo_lib/assets/gemma-0 activedpo_lib/assets/llama-1
+	OMP_NUM_THREADS=1 $(BIN)/python -m activedpo_lib.bases
+
+lock: $(STAMP)
+	$(BIN)/uv pip compile pyproject.toml --all-extras --python-version 3.11 $(LINKS) --no-emit-index-url --no-annotate --no-header -q \
+	  | sed 's/+cpu$$//' > requirements.lock
+
+clean:
+	rm -rf runs .snakemake
+
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if v == (3, 11) else f"error: Python 3.11 is needed, found {v[0]}.{v[1]}; set PYTHON=/path/to/python3.11")'
+	@echo "setting up .venv (once; some 20 s, most of it the download of torch)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check $(UV)
+	@$(BIN)/uv pip install -q --python $(BIN)/python $(LINKS) -r requirements.lock
+	@$(BIN)/uv pip install -q --python $(BIN)/python $(LINKS) --no-deps -e .
+	@rm -f .venv/made-*
+	@touch $@

@@ -1,0 +1,113 @@
+# The jobs of one profile: each is a notebook run by the strict papermill wrapper. `make figures` runs this.
+# The executed notebook is a log, never an output: a failed job's outputs are deleted, its log is kept.
+import sys
+from pathlib import Path
+
+sys.path.insert(0, workflow.basedir)
+from activedpo_lib.artifacts import key
+from activedpo_lib.batch import figures_folder
+from activedpo_lib.params import load_grid, load_params
+from activedpo_lib.store import source_digest
+
+PROFILE = str(config.get("profile", "tiny"))
+NAME = Path(PROFILE).stem
+GRID = load_grid(PROFILE)
+SEEDS = list(range(int(config.get("seeds") or len(GRID.seeds))))
+BASELINES = [strategy for strategy in GRID.strategies if strategy != "activedpo"]
+RUNS = f"runs/{NAME}"
+FIGURES = figures_folder(NAME)
+EXECUTE = f"{sys.executable} -m activedpo_lib.execute"
+# Notebooks run in notebooks/, so their paths start from there.
+SHARED = f"-p profile {PROFILE} -p root ../{RUNS}"
+
+
+def depends_on(*parts):
+    """A hash of the parameters, the user's files and the library's code: a change of any reruns the job."""
+    return lambda wildcards: key(
+        load_params(PROFILE, getattr(wildcards, "task", None), getattr(wildcards, "model", None)), *parts
+    )
+
+
+rule all:
+    input:
+        f"{FIGURES}/fig1_reward.csv",
+        f"{FIGURES}/fig5_win_rate.csv",
+        f"{RUNS}/tables/tour.csv",
+        f"{RUNS}/tables/world.csv",
+
+
+rule world:
+    input: "notebooks/00_world.ipynb"
+    output: f"{RUNS}/tables/world.csv"
+    log: f"{RUNS}/notebooks/00_world.ipynb"
+    params: source_digest()
+    shell: f"{EXECUTE} {{input}} {{log}} -p table ../{{output}}"
+
+
+rule tour:
+    input: "notebooks/01_tour.ipynb"
+    output: f"{RUNS}/tables/tour.csv"
+    log: f"{RUNS}/notebooks/01_tour.ipynb"
+    params: depends_on()
+    shell: f"{EXECUTE} {{input}} {{log}} {SHARED} -p table ../{{output}}"
+
+
+rule oracle:
+    input: "notebooks/03_oracle.ipynb"
+    output: f"{RUNS}/tables/oracle_{{task}}.csv"
+    log: f"{RUNS}/notebooks/03_oracle_{{task}}.ipynb"
+    params: depends_on("task", "model", "oracle")
+    priority: 10
+    shell: f"{EXECUTE} {{input}} {{log}} {SHARED} -p task {{wildcards.task}} -p table ../{{output}}"
+
+
+rule sft:
+    input: "notebooks/02_sft.ipynb"
+    output: f"{RUNS}/tables/sft_{{task}}_{{model}}.csv"
+    log: f"{RUNS}/notebooks/02_sft_{{task}}_{{model}}.ipynb"
+    params: depends_on("task", "model", "sft")
+    priority: 10
+    shell:
+        f"{EXECUTE} {{input}} {{log}} {SHARED} -p task {{wildcards.task}} -p model {{wildcards.model}}"
+        f" -p seeds '{SEEDS}' -p table ../{{output}}"
+
+
+rule activedpo:
+    input:
+        "notebooks/04_activedpo_rounds.ipynb",
+        f"{RUNS}/tables/oracle_{{task}}.csv",
+        f"{RUNS}/tables/sft_{{task}}_{{model}}.csv",
+    output: f"{RUNS}/tables/activedpo_{{task}}_{{model}}.csv"
+    log: f"{RUNS}/notebooks/04_activedpo_{{task}}_{{model}}.ipynb"
+    params: depends_on()
+    shell:
+        f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p task {{wildcards.task}} -p model {{wildcards.model}}"
+        f" -p seeds '{SEEDS}' -p table ../{{output}}"
+
+
+rule baselines:
+    input:
+        "notebooks/05_baselines.ipynb",
+        f"{RUNS}/tables/oracle_{{task}}.csv",
+        f"{RUNS}/tables/sft_{{task}}_{{model}}.csv",
+    output: f"{RUNS}/tables/baselines_{{task}}_{{model}}.csv"
+    log: f"{RUNS}/notebooks/05_baselines_{{task}}_{{model}}.ipynb"
+    params: depends_on()
+    priority: 5
+    shell:
+        f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p task {{wildcards.task}} -p model {{wildcards.model}}"
+        f" -p strategies '{BASELINES}' -p seeds '{SEEDS}' -p table ../{{output}}"
+
+
+rule main_results:
+    input:
+        "notebooks/06_main_results.ipynb",
+        expand(
+            f"{RUNS}/tables/{{which}}_{{task}}_{{model}}.csv",
+            which=["activedpo", "baselines"], task=GRID.tasks, model=GRID.models,
+        ),
+    output:
+        f"{FIGURES}/fig1_reward.csv",
+        f"{FIGURES}/fig5_win_rate.csv",
+    log: f"{RUNS}/notebooks/06_main_results.ipynb"
+    shell: f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p figures ../{FIGURES}"

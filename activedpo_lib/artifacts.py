@@ -1,0 +1,149 @@
+"""What is trained once and shared by many runs (floor 4): base models, pi_SFT, the oracle's reward model.
+
+Each is a folder named by the hash of all that it depends on; whoever needs it first makes it, whole or not at all.
+"""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from activedpo_lib import models, training
+from activedpo_lib.oracles import reward_model_score, utility_score
+from activedpo_lib.records import Prompt
+from activedpo_lib.store import LIBRARY, provenance, read_json, source_digest, write_folder, write_json
+from activedpo_lib.streams import stream
+from activedpo_lib.tasks import load_task
+from activedpo_lib.tasks.words import vocabulary
+from activedpo_lib.tasks.world import base_text
+
+ASSETS = LIBRARY / "assets"
+REWARD_SEED = 1  # the reward model starts from another base than the policies' seed 0
+
+
+def key(params, *parts):
+    """12 hex digits over the named parts of `params`, the user's files and the library's code."""
+    digest = hashlib.sha256(f"{params.digest(*parts)} {source_digest()}".encode())
+    for path in (params.task.sft, params.task.comparisons, params.task.prompts):
+        if params.task.source == "files" and Path(path).is_file():
+            digest.update(Path(path).read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def pretrain(family, tokenizer, texts, hidden_size, layers, heads, epochs, learning_rate, root):
+    """A randomly initialised model trained on rows {prompt, completion}; `root` is the Stream of its randomness."""
+    model = models.new_policy(family, len(tokenizer), hidden_size, layers, heads, root.child("weights"))
+    return training.sft(model, tokenizer, texts, epochs, learning_rate, 16, root.child("train"))[0]
+
+
+def make_shipped_base(family, seed, rows, folder):
+    """The built-in world's base model, as shipped in assets/ (see `python -m activedpo_lib.bases`)."""
+    tokenizer = models.word_tokenizer(vocabulary())
+    root = stream(seed, "base", family)
+    model = pretrain(family, tokenizer, base_text(rows), 96, 2, 4, 1.0, 2.0e-3, root)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def base_folder(params, root, seed=0, say=print):
+    """The folder of the pre-trained model that SFT starts from: shipped, local, or trained on the user's own text."""
+    model = params.model
+    if model.base == "world":
+        return ASSETS / f"{model.family}-{seed}"
+    if model.base != "config":
+        return Path(model.base)
+    neutral = dataclasses.replace(params, model=dataclasses.replace(model, name=model.family))
+    folder = Path(root) / "bases" / f"{params.task.name}-{model.family}-{seed}-{key(neutral, 'task', 'model')}"
+    if not (folder / "made.json").is_file():
+        say(
+            f"[{params.task.name} {model.family}] pre-training a small model on your text ({model.pretrain_epochs} epochs)"
+        )
+        with write_folder(folder) as aside:
+            _pretrain_on_files(params, seed, aside)
+            write_json(aside / "made.json", provenance(params.digest("task", "model"), seed))
+    return folder
+
+
+def _pretrain_on_files(params, seed, folder):
+    task, model = load_task(params.task, params.evaluation.prompts), params.model
+    rows = list(task.sft) + [
+        {"prompt": c.prompt, "completion": text} for c in task.comparisons for text in (c.chosen, c.rejected)
+    ]
+    tokenizer = models.bpe_tokenizer((row["prompt"] + row["completion"] for row in rows), model.vocabulary)
+    root = stream(seed, "base", params.task.name, model.family)
+    sizes = (model.hidden_size, model.layers, model.heads)
+    trained = pretrain(model.family, tokenizer, rows, *sizes, model.pretrain_epochs, model.pretrain_learning_rate, root)
+    trained.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def sft_folder(params, seed, root, say=print):
+    """The folder of pi_SFT, the policy and reference that a seed's runs start from; trained if it is not there."""
+    folder = (
+        Path(root) / "sft" / params.task.name / params.model.name / f"seed{seed}-{key(params, 'task', 'model', 'sft')}"
+    )
+    if not (folder / "made.json").is_file():
+        base = base_folder(params, root, say=say)
+        task = load_task(params.task, params.evaluation.prompts, comparisons=False)
+        tokenizer, model = models.load_tokenizer(base), models.load_policy(base, params.model.dtype)
+        randomness = stream(seed, "sft", params.task.name, params.model.name)
+        model, loss = training.sft(model, tokenizer, task.sft, **dataclasses.asdict(params.sft), stream=randomness)
+        with write_folder(folder) as aside:
+            model.save_pretrained(aside)
+            tokenizer.save_pretrained(aside)
+            write_json(aside / "made.json", {"loss": loss, **provenance(params.digest("task", "model", "sft"), seed)})
+        say(
+            f"[{params.task.name} {params.model.name} seed {seed}] SFT on {len(task.sft)} demonstrations: loss {loss:.3f} nats"
+        )
+    return folder
+
+
+def oracle_folder(params, root, say=print):
+    """The folder of the task's reward model, with its accuracy on held-out human comparisons in made.json."""
+    reward = dataclasses.replace(params, model=dataclasses.replace(params.model, name="reward", family="llama"))
+    folder = Path(root) / "oracle" / f"{params.task.name}-{key(reward, 'task', 'model', 'oracle')}"
+    if not (folder / "made.json").is_file():
+        base = base_folder(reward, root, REWARD_SEED, say)
+        task = load_task(params.task, params.evaluation.prompts)
+        tokenizer = models.load_tokenizer(base)
+        randomness, settings = stream(REWARD_SEED, "oracle", params.task.name), params.oracle
+        model = models.new_reward_model(models.load_policy(base), randomness.child("head"))
+        model, loss = training.reward_model(
+            model, tokenizer, task.comparisons, settings.epochs, settings.learning_rate, settings.batch_size, randomness
+        )
+        accuracy = agreement(reward_model_score(model, tokenizer), task.held_out)
+        made = {
+            "loss": loss,
+            "accuracy": accuracy,
+            "comparisons": len(task.comparisons),
+            "held_out": len(task.held_out),
+        }
+        with write_folder(folder) as aside:
+            model.save_pretrained(aside)
+            tokenizer.save_pretrained(aside)
+            write_json(aside / "made.json", made | provenance(params.digest("task", "oracle"), REWARD_SEED))
+        say(f"[{params.task.name}] reward model: right on {accuracy:.1%} of {len(task.held_out)} held-out human labels")
+    return folder
+
+
+def agreement(score, comparisons):
+    """Share of human comparisons on which `score` agrees with the human; ties count half."""
+    prompts = [Prompt("", c.prompt) for c in comparisons]
+    gap = score(prompts, [c.chosen for c in comparisons]) - score(prompts, [c.rejected for c in comparisons])
+    return float(np.mean((gap > 0) + 0.5 * (gap == 0)))
+
+
+def load_oracle(params, task, root, say=print):
+    """The oracle's `score(prompts, texts) -> (n,)`. Raises ValueError where the true utility is asked of real text."""
+    if params.oracle.kind == "utility":
+        if task.utility is None:
+            raise ValueError(f"oracle.kind utility needs a known truth, and {task.name} is real text; use reward_model")
+        return utility_score(task.utility)
+    folder = oracle_folder(params, root, say)
+    return reward_model_score(models.load_reward_model(folder), models.load_tokenizer(folder))
+
+
+def made(folder):
+    """What made.json says of an artifact."""
+    return read_json(Path(folder) / "made.json")

@@ -1,0 +1,88 @@
+"""`make figures` (floor 5): the Snakefile's jobs on this machine; stopped at any moment, the next call goes on."""
+
+import argparse
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from activedpo_lib.params import ParamsError, load_grid, load_params
+
+HOME = Path(__file__).resolve().parent.parent
+
+
+def check(profile):
+    """Build every cell of the profile's grid, so that a bad value stops the batch before any work."""
+    grid = load_grid(profile)
+    for task in grid.tasks:
+        for model in grid.models:
+            for strategy in grid.strategies:
+                load_params(profile, task, model, strategy)
+    return grid
+
+
+def snakemake(profile, seeds, cores, *more):
+    """The engine's command line."""
+    return [
+        sys.executable, "-m", "snakemake", "--snakefile", str(HOME / "Snakefile"), "--directory", str(HOME),
+        "--cores", str(cores), "--rerun-incomplete", "--keep-going", "--quiet", "host", "rules", "progress",
+        "--config", f"profile={profile}", f"seeds={seeds}", *more,
+    ]  # fmt: skip
+
+
+def main(arguments=None):
+    """The command line. Exit status 0 when every figure is made, 1 when a job failed, 2 for bad parameters."""
+    parser = argparse.ArgumentParser(prog="python -m activedpo_lib.batch", description=__doc__.splitlines()[0])
+    parser.add_argument("profile", nargs="?", default="tiny")
+    parser.add_argument("--seeds", type=int, default=0, help="how many seeds; the profile's own number by default")
+    parser.add_argument("--cores", default="all")
+    given = parser.parse_args(arguments)
+    try:
+        grid = check(given.profile)
+    except ParamsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    seeds = given.seeds or len(grid.seeds)
+    print(
+        f"{given.profile}: {len(grid.tasks)} tasks x {len(grid.models)} models x {len(grid.strategies)} strategies x "
+        f"{seeds} seeds; Ctrl-C stops, the same command goes on", flush=True,
+    )  # fmt: skip
+    return run(given.profile, seeds, given.cores)
+
+
+def run(profile, seeds, cores):
+    """Run the engine under a lock that a killed engine's children still hold: two batches never write the same runs."""
+    name = Path(profile).stem
+    (HOME / "runs" / name).mkdir(parents=True, exist_ok=True)
+    with open(HOME / "runs" / name / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(
+                f"error: another batch of profile {name} is running (it holds runs/{name}/.lock); wait or stop it",
+                file=sys.stderr,
+            )
+            return 2
+        os.set_inheritable(lock.fileno(), True)
+        subprocess.run(
+            [*snakemake(profile, seeds, cores), "--unlock"], close_fds=False, capture_output=True, check=False
+        )
+        done = subprocess.run(snakemake(profile, seeds, cores), close_fds=False, check=False).returncode
+    if done:
+        print(
+            f"some jobs failed: their executed notebooks, with tracebacks, are in runs/{name}/notebooks/",
+            file=sys.stderr,
+        )
+    else:
+        print(f"done: figures in {figures_folder(name)}/, executed notebooks in runs/{name}/notebooks/")
+    return min(done, 1)
+
+
+def figures_folder(name):
+    """Where a profile's figures go: the tiny profile's are the committed ones."""
+    return "figures" if name == "tiny" else f"figures/{name}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""What a strategy sees of a pool (floor 4): only the columns that it needs are measured."""
+
+import dataclasses
+
+import numpy as np
+
+from activedpo_lib.generation import generate
+from activedpo_lib.gradients import gradient_sizes, response_features
+from activedpo_lib.logps import response_logps
+from activedpo_lib.measures import implicit_rewards, last_hidden_states, predictive_entropy, reference
+from activedpo_lib.projection import make_projection
+from activedpo_lib.records import Candidates
+
+TINY = 1e-12
+
+
+def make_pool(policy, tokenizer, prompts, stream, settings, max_new_tokens, labelled=(), from_reference=False):
+    """The round's D_t (Alg. 1 l. 3); from pi_SFT where `from_reference` (APO). Labelled pairs are left out."""
+    arguments = (
+        tokenizer,
+        prompts,
+        stream,
+        settings.responses,
+        max_new_tokens,
+        settings.temperature,
+        settings.batch_sequences,
+    )
+    if from_reference:
+        with reference(policy):
+            pool = generate(policy, *arguments)
+    else:
+        pool = generate(policy, *arguments)
+    known = {(p.prompt.id, frozenset((p.chosen.tokens, p.rejected.tokens))) for p in labelled}
+    names = [
+        (pool.prompts[pool.owner[a]].id, frozenset((pool.responses[a].tokens, pool.responses[b].tokens)))
+        for a, b in pool.pairs
+    ]
+    fresh = [name not in known for name in names]
+    return dataclasses.replace(pool, pairs=pool.pairs[np.array(fresh, dtype=bool)])
+
+
+def measure(
+    policy, tokenizer, pool, needs, labelled, settings, stream, beta=1.0, kept_phi=None, ridge=None, entropy=None
+):
+    """The pool as Candidates with the columns in `needs`.
+
+    labelled: all LabelledPairs so far; settings: SelectionParams; stream: the seed's "projection" stream, one for all
+    rounds (D7); kept_phi: (k, d) the labelled pairs' features as they were picked (D3 "keep"); ridge: V_0's absolute
+    number where known, else it is set from this pool, the first (D2); entropy: {} or GenerationParams fields for H's
+    extra samples.
+    """
+    owner = pool.owner[pool.pairs[:, 0]]
+    columns = {"prompt": owner, "prompt_ids": tuple(p.id for p in pool.prompts), "ids": pair_ids(pool)}
+    if "phi" in needs:
+        columns |= gradient_columns(policy, pool, labelled, settings, stream, kept_phi, ridge)
+    if "margin" in needs:
+        rewards = implicit_rewards(policy, *sequences(pool), beta, settings.token_budget)
+        columns["margin"] = rewards[pool.pairs[:, 0]] - rewards[pool.pairs[:, 1]]
+    if "entropy" in needs:
+        columns["entropy"] = entropies(policy, tokenizer, pool, settings, entropy)
+    if "hidden" in needs:
+        columns |= hidden_columns(policy, pool, labelled, settings)
+    return Candidates(**columns)
+
+
+def pair_ids(pool):
+    """A name for each pair, (n,), that depends on its prompt and its place among the prompt's responses alone."""
+    each = len(pool.responses) // max(1, len(pool.prompts))
+    return tuple((pool.prompts[pool.owner[a]].id, int(a % each), int(b % each)) for a, b in pool.pairs)
+
+
+def sequences(pool):
+    """(prompts, responses) as token ids, one row a response."""
+    return [pool.prompt_tokens[at] for at in pool.owner], [response.tokens for response in pool.responses]
+
+
+def labelled_sequences(labelled):
+    """(prompts, responses) as token ids: all chosen responses, then all rejected ones."""
+    return [p.prompt_tokens for p in labelled] * 2, [p.chosen.tokens for p in labelled] + [
+        p.rejected.tokens for p in labelled
+    ]
+
+
+def pair_features(features, pairs, normalise, normalise_when):
+    """phi(x, y1, y2), (n, d) float32, from the responses' Features: grad r(x, y1) - grad r(x, y2), D4 and D8."""
+    phi = features.phi
+    if normalise == "response":
+        norm = features.norm if normalise_when == "before" else np.linalg.norm(phi, axis=1)
+        phi = phi / np.maximum(norm, TINY)[:, None]
+    difference = phi[pairs[:, 0]] - phi[pairs[:, 1]]
+    if normalise == "pair":
+        difference /= np.maximum(np.linalg.norm(difference, axis=1), TINY)[:, None]
+    return difference
+
+
+def gradient_columns(policy, pool, labelled, settings, stream, kept_phi, ridge):
+    """phi, past_phi and ridge: one pass over the pool's responses and, re-embedded, the labelled ones (D3)."""
+    reembed = settings.past == "reembed"
+    prompts, responses = sequences(pool)
+    count, old = len(responses), len(labelled) if reembed else 0
+    if reembed:
+        past_prompts, past_responses = labelled_sequences(labelled)
+        prompts, responses = prompts + past_prompts, responses + past_responses
+    projection = make_projection(settings.projection, settings.dimensions, stream.seed, gradient_sizes(policy))
+    features = response_features(policy, prompts, responses, projection, settings.token_budget)
+    past_pairs = count + np.stack([np.arange(old), old + np.arange(old)], 1)
+    how = (settings.normalise, settings.normalise_when)
+    phi = pair_features(features, pool.pairs, *how)
+    past_phi = pair_features(features, past_pairs, *how) if reembed else kept_phi
+    if ridge is None:
+        scale = np.square(phi.astype(np.float64)).sum(1).mean() if settings.ridge_is == "relative" else 1.0
+        ridge = float(settings.ridge * scale)
+    return {"phi": phi, "past_phi": past_phi, "ridge": ridge}
+
+
+def entropies(policy, tokenizer, pool, settings, extra):
+    """H(x) of each prompt, (prompts,) nats: over `entropy_samples` extra samples, or the pool's own responses."""
+    samples = pool
+    if settings.entropy_samples:
+        samples = generate(policy, tokenizer, pool.prompts, responses=settings.entropy_samples, **extra)
+    logps = response_logps(policy, *sequences(samples), settings.token_budget)
+    return predictive_entropy(logps, samples.owner, len(pool.prompts))
+
+
+def hidden_columns(policy, pool, labelled, settings):
+    """hidden and past_hidden: differences of the frozen pi_SFT's last hidden states (APO)."""
+    prompts, responses = sequences(pool)
+    past_prompts, past_responses = labelled_sequences(labelled)
+    states = last_hidden_states(policy, prompts + past_prompts, responses + past_responses, settings.token_budget)
+    past = states[len(responses) :]
+    return {
+        "hidden": states[pool.pairs[:, 0]] - states[pool.pairs[:, 1]],
+        "past_hidden": past[: len(labelled)] - past[len(labelled) :],
+    }

@@ -1,0 +1,50 @@
+"""The paper's equations and the field's statistics as pure functions of tensors and arrays (floor 1)."""
+
+import numpy as np
+import torch
+
+
+def sequence_logp(logits, labels):
+    """sum_t log pi(y_t | x, y_<t), nats, (b,). logits (b, t, v) predict labels (b, t); label -100 is padding."""
+    losses = torch.nn.functional.cross_entropy(
+        logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="none"
+    )
+    return -losses.view(labels.shape).sum(-1)
+
+
+def implicit_reward(policy_logp, reference_logp, beta):
+    """r(x, y) = beta (log pi(y|x) - log pi_ref(y|x)), in nats; Sec. 2, D1. Both (n,): sums over response tokens."""
+    return beta * (policy_logp - reference_logp)
+
+
+def preference_probability(first, second):
+    """p(y1 > y2 | x) = sigma(r1 - r2), Eq. 1; arrays of rewards in, probabilities out."""
+    gap = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    return np.exp(-np.logaddexp(0.0, -gap))
+
+
+def dpo_loss(chosen_reward, rejected_reward):
+    """-log sigma(r_w - r_l), Eq. 2, (n,) nats: torch tensors of implicit rewards."""
+    return -torch.nn.functional.logsigmoid(chosen_reward - rejected_reward)
+
+
+def win_rate(rewards, initial_rewards):
+    """Share of (response, initial LLM's response) couples of one prompt that the response wins; ties count half.
+
+    Both (prompts, responses); every response of a prompt meets every initial response of it. Returns (prompts,).
+    """
+    ours, theirs = np.asarray(rewards)[:, :, None], np.asarray(initial_rewards)[:, None, :]
+    if ours.shape[0] != theirs.shape[0]:
+        raise ValueError(f"win_rate compares the same prompts: got {ours.shape[0]} and {theirs.shape[0]}")
+    return ((ours > theirs) + 0.5 * (ours == theirs)).mean((1, 2))
+
+
+def interval(values, level=0.95):
+    """Student's t interval of the mean over seeds: (mean, half width); the half width is NaN for one value."""
+    from scipy.stats import t
+
+    values = np.asarray(values, dtype=np.float64)
+    count = len(values)
+    if count < 2:
+        return values.mean(), float("nan")
+    return values.mean(), t.ppf(0.5 + level / 2, count - 1) * values.std(ddof=1) / np.sqrt(count)

@@ -1,0 +1,105 @@
+"""Sampling the pool (floor 3; Alg. 1 l. 3): m responses per prompt, the prefill shared."""
+
+from itertools import combinations
+
+import numpy as np
+import torch
+from transformers import DynamicCache
+
+from activedpo_lib.models import encode_prompt
+from activedpo_lib.records import Pool, Response
+
+
+def generate(model, tokenizer, prompts, stream, responses, max_new_tokens, temperature=1.0, batch_sequences=384):
+    """Sample `responses` responses to each Prompt and pair them: the round's D_t.
+
+    A response's random numbers are named by `stream` and its prompt's id alone: neither the pool's order, nor the batch
+    size, nor the strategy moves them. Plain sampling, no top-k or top-p (D9). Returns a Pool.
+    """
+    encoded = [encode_prompt(tokenizer, prompt.text) for prompt in prompts]
+    noise = [stream.child(prompt.id).numpy().random((responses, max_new_tokens)) for prompt in prompts]
+    sampled = sample(model, encoded, noise, temperature, tokenizer.eos_token_id, max(1, batch_sequences // responses))
+    drawn = [
+        Response(prompt.id, tokens, tokenizer.decode(tokens, skip_special_tokens=True))
+        for prompt, group in zip(prompts, sampled, strict=True)
+        for tokens in group
+    ]
+    owner = np.repeat(np.arange(len(prompts)), responses)
+    return Pool(tuple(prompts), tuple(encoded), tuple(drawn), owner, _pairs(drawn, responses))
+
+
+def _pairs(drawn, responses):
+    """All pairs of one prompt's responses, (n, 2); the same response twice is no pair."""
+    pairs = [
+        (start + i, start + j)
+        for start in range(0, len(drawn), responses)
+        for i, j in combinations(range(responses), 2)
+        if drawn[start + i].tokens != drawn[start + j].tokens
+    ]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def sample(model, prompts, noise, temperature, eos, batch_prompts):
+    """Token ids of the responses to each prompt: a list of lists of tuples, each ending with `eos` unless cut.
+
+    prompts: token id sequences; noise: for each an (m, steps) array of uniforms, one a token (inverse CDF).
+    """
+    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
+    result = [None] * len(prompts)
+    for start in range(0, len(order), batch_prompts):
+        chunk = order[start : start + batch_prompts]
+        drawn = _sample_batch(model, [prompts[i] for i in chunk], np.stack([noise[i] for i in chunk]), temperature, eos)
+        for i, group in zip(chunk, drawn, strict=True):
+            result[i] = group
+    return result
+
+
+@torch.inference_mode()
+def _sample_batch(model, prompts, noise, temperature, eos):
+    device = next(model.parameters()).device
+    count, copies, steps = noise.shape
+    width = max(map(len, prompts))
+    ids = torch.full((count, width), eos)
+    mask = torch.zeros_like(ids)
+    for at, prompt in enumerate(prompts):
+        ids[at, width - len(prompt) :] = torch.tensor(prompt)
+        mask[at, width - len(prompt) :] = 1
+    ids, mask = ids.to(device), mask.to(device)
+    uniforms = torch.from_numpy(noise.reshape(count * copies, steps)).to(device)
+
+    cache = DynamicCache(config=model.config)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    logits = _step(model, ids, mask, positions, cache)
+    cache.batch_repeat_interleave(copies)  # prefilled once, then m copies
+    logits, mask, positions = (t.repeat_interleave(copies, 0) for t in (logits, mask, positions[:, -1:]))
+    tokens = torch.full((count * copies, steps), eos, device=device)
+    alive = torch.ones(count * copies, dtype=torch.bool, device=device)
+    for step in range(steps):
+        tokens[alive, step] = _draw(logits[alive], uniforms[alive, step], temperature)
+        alive &= tokens[:, step] != eos
+        if step + 1 == steps or not alive.any():
+            break
+        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
+        positions = positions + 1
+        logits = _step(model, tokens[:, step : step + 1], mask, positions, cache)
+    return _until_eos(tokens.cpu(), copies, eos)
+
+
+def _step(model, ids, mask, positions, cache):
+    return model(
+        input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True,
+        logits_to_keep=1,
+    ).logits[:, -1]  # fmt: skip
+
+
+def _draw(logits, uniforms, temperature):
+    """One token a row by the inverse CDF: the first token whose cumulated probability passes the uniform."""
+    cumulated = torch.softmax(logits.float() / temperature, -1).double().cumsum(-1)
+    return torch.searchsorted(cumulated, (uniforms * cumulated[:, -1]).unsqueeze(1), right=True).squeeze(1)
+
+
+def _until_eos(tokens, copies, eos):
+    rows = []
+    for row in tokens.tolist():
+        rows.append(tuple(row[: row.index(eos) + 1]) if eos in row else tuple(row))
+    return [rows[start : start + copies] for start in range(0, len(rows), copies)]

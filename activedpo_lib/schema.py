@@ -1,0 +1,159 @@
+"""The parameters' types (floor 0): every value frozen, with its type, range and unit; D1..D16 are named at their fields."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+def ranged(default, low=None, high=None, unit=""):
+    """A field with its range and unit."""
+    return field(default=default, metadata={"low": low, "high": high, "unit": unit})
+
+
+@dataclass(frozen=True)
+class TaskParams:
+    """Where a task's prompts, demonstrations and comparisons come from."""
+
+    name: str
+    source: Literal["world", "files"] = "world"
+    split: Literal["figures", "tuning"] = "figures"
+    sft: str = ""
+    comparisons: str = ""
+    prompts: str = ""
+    sft_rows: int = ranged(1600, 1, unit="rows")
+    comparison_rows: int = ranged(20000, 2, unit="rows")
+    prompt_rows: int = ranged(2000, 2, unit="rows")
+    max_new_tokens: int = ranged(24, 1, unit="tokens")  # D9
+    max_prompt_tokens: int = ranged(128, 1, unit="tokens")
+
+
+@dataclass(frozen=True)
+class ModelParams:
+    """A policy: the shipped base models ("world"), one trained on the user's text ("config"), or a local folder."""
+
+    name: str
+    family: Literal["llama", "gemma"] = "llama"
+    base: str = "world"
+    hidden_size: int = ranged(96, 8)
+    layers: int = ranged(2, 1)
+    heads: int = ranged(4, 1)
+    vocabulary: int = ranged(4000, 64, unit="tokens")
+    pretrain_epochs: float = ranged(8.0, 0.0, unit="epochs")
+    pretrain_learning_rate: float = ranged(2.0e-3, 0.0, 1.0)
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+
+@dataclass(frozen=True)
+class SFTParams:
+    """Supervised fine-tuning: Sec. 4, "1 epoch"."""
+
+    epochs: float = ranged(1.0, 0.0, unit="epochs")
+    learning_rate: float = ranged(1.0e-3, 0.0, 1.0)
+    batch_size: int = ranged(16, 1)
+
+
+@dataclass(frozen=True)
+class OracleParams:
+    """The labeller: a reward model trained on the task's human comparisons, or the world's true utility (D10)."""
+
+    kind: Literal["reward_model", "utility"] = "reward_model"
+    label: Literal["argmax", "bradley_terry"] = "argmax"  # D10
+    flip: float = ranged(0.0, 0.0, 0.5, "probability")  # D10
+    epochs: float = ranged(1.0, 0.0, unit="epochs")
+    learning_rate: float = ranged(1.0e-3, 0.0, 1.0)
+    batch_size: int = ranged(32, 1)
+
+
+@dataclass(frozen=True)
+class LoraParams:
+    """The adapter: Sec. 4, "rank of 128 with alpha of 512"; the targets are D6."""
+
+    rank: int = ranged(8, 1)
+    alpha: int = ranged(32, 1)
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True)
+class GenerationParams:
+    """Sampling of the pool: Sec. 4, 1000 prompts and 3 responses each; D9."""
+
+    prompts: int = ranged(120, 1, unit="prompts per round")
+    responses: int = ranged(3, 2, unit="responses per prompt")
+    temperature: float = ranged(1.0, 1.0e-3, 10.0)
+    batch_sequences: int = ranged(384, 1, unit="sequences at a time")
+
+
+@dataclass(frozen=True)
+class SelectionParams:
+    """What a strategy may be told. Only ActiveDPO, APO and APLP read these."""
+
+    ridge: float = ranged(1.0, 0.0)  # D2
+    ridge_is: Literal["relative", "absolute"] = "relative"  # D2
+    past: Literal["reembed", "keep"] = "reembed"  # D3
+    normalise: Literal["response", "pair", "none"] = "response"  # D4
+    projection: Literal["fold", "countsketch", "rademacher", "gaussian", "none"] = "fold"  # D7
+    dimensions: int = ranged(512, 1)
+    normalise_when: Literal["after", "before"] = "after"  # D8
+    token_budget: int = ranged(4096, 1, unit="tokens of a gradient batch")
+    repeat_prompts: bool = True  # D13
+    entropy_samples: int = ranged(0, 0, unit="samples; 0 takes the pool's own responses")
+    shortlist: float = ranged(0.4, 0.0, 1.0, "share of the round's prompts that APLP's entropy keeps: 8B = 400 of 1000")
+    apo_ridge: float = ranged(1.0e-5, 0.0)
+
+
+@dataclass(frozen=True)
+class DPOParams:
+    """DPO of one round: Sec. 4, "4 epochs with the learning rate of 1e-4"; beta is D11."""
+
+    beta: float = ranged(0.1, 1.0e-6)  # D11
+    epochs: float = ranged(4.0, 0.0, unit="epochs")
+    learning_rate: float = ranged(1.0e-3, 0.0, 1.0)
+    batch_size: int = ranged(8, 1, unit="pairs")
+    warmup: float = ranged(0.1, 0.0, 1.0, "fraction of the round's steps")
+    train_on: Literal["new", "all", "all_from_sft"] = "new"  # D5
+    gradient_checkpointing: bool = False
+
+
+@dataclass(frozen=True)
+class EvaluationParams:
+    """Sec. 4: "multiple responses for 100 number of prompts"; D14."""
+
+    prompts: int = ranged(100, 1, unit="prompts")
+    responses: int = ranged(3, 1, unit="responses per prompt")
+
+
+@dataclass(frozen=True)
+class Params:
+    """One cell of the grid: a task, a model and a strategy, with everything that a run of it depends on."""
+
+    profile: str
+    task: TaskParams
+    model: ModelParams
+    strategy: str
+    rounds: int = ranged(6, 1, unit="rounds")  # D11
+    batch_size: int = ranged(40, 1, unit="labels per round")
+    sft: SFTParams = SFTParams()
+    oracle: OracleParams = OracleParams()
+    lora: LoraParams = LoraParams()
+    generation: GenerationParams = GenerationParams()
+    selection: SelectionParams = SelectionParams()
+    dpo: DPOParams = DPOParams()
+    evaluation: EvaluationParams = EvaluationParams()
+
+    def digest(self, *parts):
+        """The SHA-256 of these values, 12 hex digits; with `parts`, of the named fields alone."""
+        values = dataclasses.asdict(self)
+        chosen = {name: value for name, value in values.items() if (name in parts if parts else name != "profile")}
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The cells that a profile's figures need."""
+
+    tasks: tuple[str, ...]
+    models: tuple[str, ...]
+    strategies: tuple[str, ...]
+    seeds: tuple[int, ...]

@@ -1,0 +1,108 @@
+"""Run folders (floor 1): whole or absent. Everything is written aside, synced, then renamed."""
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import uuid
+from pathlib import Path
+
+LIBRARY = Path(__file__).resolve().parent
+PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "numpy")
+# What draws pictures or starts notebooks cannot change a result.
+NOT_RESULTS = {"plots.py", "execute.py", "batch.py", "bases.py"}
+
+
+@contextlib.contextmanager
+def write_folder(path):
+    """Yield a folder beside `path`; it becomes `path` when the block ends without an error, and is removed otherwise.
+
+    Where another process finished `path` meanwhile, its folder stays and this one is dropped: both hold the same.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    aside.mkdir()
+    try:
+        yield aside
+        for file in aside.rglob("*"):
+            if file.is_file():
+                _sync(file)
+        try:
+            os.rename(aside, path)
+        except OSError:
+            if not path.exists():
+                raise
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sync(path):
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path, text):
+    """Write a file whole: aside, synced, renamed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        _sync(aside)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_json(path, value):
+    """Write `value` as indented JSON, whole."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def read_json(path):
+    """The value of a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def write_table(path, table):
+    """Write a tidy pandas table as CSV, whole."""
+    write_text(path, table.to_csv(index=False, float_format="%.6g"))
+
+
+@functools.cache
+def source_digest():
+    """The SHA-256 of the library's code and shipped models' manifest, 8 hex digits: results of other code are not reused."""
+    digest = hashlib.sha256()
+    for file in sorted([*LIBRARY.rglob("*.py"), *LIBRARY.glob("assets/*.json")]):
+        if file.name not in NOT_RESULTS:
+            digest.update(file.relative_to(LIBRARY).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def provenance(params_digest, seed):
+    """What a result came from: params' hash, seed, package versions, library code, git commit (None outside a clone)."""
+    return {
+        "params": params_digest,
+        "seed": seed,
+        "code": source_digest(),
+        "commit": _git_commit(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+@functools.cache
+def _git_commit():
+    command = ["git", "-C", str(LIBRARY), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

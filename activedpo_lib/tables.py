@@ -1,0 +1,57 @@
+"""Readable tables (floor 2): pairs and final results as pandas tables for the notebooks."""
+
+import pandas as pd
+
+from activedpo_lib.formulas import interval
+
+
+def pair_table(pairs, scores=None, utility=None):
+    """Pairs, labelled or not, as a table of texts; with the criterion's score and the truth where they are known."""
+    rows = []
+    for at, pair in enumerate(pairs):
+        names = ("chosen", "rejected") if hasattr(pair, "chosen") else ("first", "second")
+        row = {"prompt": pair.prompt.text, **{name: getattr(pair, name).text for name in names}}
+        if scores is not None:
+            row["score"] = float(scores[at])
+        if utility is not None:
+            row |= {f"u({name})": utility(pair.prompt, getattr(pair, name).text) for name in names}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def final_table(table, measures):
+    """Each task, model and strategy after its last round: mean over seeds and half width of the 95 % t interval."""
+    last = table[table["round"] == table["round"].max()]
+    rows = []
+    for cell, group in last.groupby(["task", "model", "strategy"], sort=False):
+        row = dict(zip(("task", "model", "strategy"), cell, strict=True)) | {"seeds": len(group)}
+        for measure in measures:
+            mean, half = interval(group[measure])
+            row |= {measure: mean, f"{measure} ±": half}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def verdicts(difference, measure):
+    """For each task, model and strategy: is the paired difference to Random above, below or level, by its interval?
+
+    difference: the table of `plots.difference_to_random`. The last round alone, and the mean over all rounds.
+    """
+    rounds = difference[difference["round"] > 0]
+    last = rounds[rounds["round"] == rounds["round"].max()]
+    rows = []
+    for cell, group in last.groupby(["task", "model", "strategy"], sort=False):
+        task, model, strategy = cell
+        own = rounds[(rounds["task"] == task) & (rounds["model"] == model) & (rounds["strategy"] == strategy)]
+        row = {"task": task, "model": model, "strategy": strategy, "seeds": len(group)}
+        for name, values in (("last round", group[measure]), ("mean of rounds", own.groupby("seed")[measure].mean())):
+            mean, half = interval(values)
+            row |= {name: mean, f"{name} ±": half, f"{name}: verdict": _verdict(mean, half)}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _verdict(mean, half):
+    if half != half:
+        return "one seed"
+    return "above Random" if mean > half else "below Random" if mean < -half else "level"

@@ -1,0 +1,111 @@
+"""The user's own JSONL (floor 2): SFT rows {prompt, completion}, comparisons {prompt, chosen, rejected}, prompts {prompt}.
+
+Every row is read and checked before anything is trained; an error names the file and the line.
+"""
+
+import json
+import math
+from pathlib import Path
+
+from activedpo_lib.records import Comparison, Prompt, Task
+from activedpo_lib.streams import stream
+
+HELD_OUT_SHARE = 0.1
+
+
+class DataError(ValueError):
+    """A row of the user's files cannot be used. The message names file, line, what was expected and what came."""
+
+
+def read_rows(path, columns, distinct):
+    """The rows of a JSONL file as dicts of `columns`; no two with the same text in the columns `distinct`."""
+    if not path or not Path(path).is_file():
+        wanted = "{" + ", ".join(columns) + "}"
+        raise DataError(f"{path or 'no path given'}: not a file; expected JSONL rows {wanted} (one JSON object a line)")
+    rows, seen = [], {}
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip():
+            continue
+        row = _row(f"{path}, line {number}", line, columns)
+        key = tuple(row[column] for column in distinct)
+        if key in seen:
+            raise DataError(f"{path}, line {number}: a duplicate of line {seen[key]}; remove one of the two")
+        seen[key] = number
+        rows.append(row)
+    if not rows:
+        raise DataError(f"{path}: has no rows; expected one JSON object a line")
+    return rows
+
+
+def _lines(path):
+    raw = Path(path).read_bytes()
+    for number, line in enumerate(raw.split(b"\n"), 1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{path}, line {number}: not UTF-8 (byte {error.start}); convert the file: iconv -f latin1 -t utf-8"
+            ) from None
+
+
+def _row(where, line, columns):
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{where}: not JSON ({error.msg} at column {error.colno}); expected one object a line"
+        ) from None
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: expected a JSON object, got {type(row).__name__}")
+    for column in columns:
+        if column not in row:
+            raise DataError(f"{where}: the column {column!r} is missing; it has {sorted(row)}")
+        value = row[column]
+        if not isinstance(value, str):
+            raise DataError(f"{where}: {column!r} must be text, got {type(value).__name__}")
+        if not value.strip():
+            raise DataError(f"{where}: {column!r} is empty; remove the row or fill it in")
+        if any(0xD800 <= ord(c) <= 0xDFFF for c in value):
+            raise DataError(f"{where}: {column!r} has a lone surrogate, which no tokenizer can read; replace it")
+    if "chosen" in columns and row["chosen"] == row["rejected"]:
+        raise DataError(f"{where}: chosen and rejected are the same text; there is no preference in it")
+    return {column: row[column] for column in columns}
+
+
+def files_task(name, sft, comparisons, prompts, evaluation_prompts):
+    """A Task from three JSONL files. A tenth of the comparisons, split by prompt, is held out.
+
+    The evaluation prompts are drawn once from the prompts and held out from every pool (D14).
+    """
+    sft_rows = read_rows(sft, ("prompt", "completion"), ("prompt", "completion"))
+    compared = read_rows(comparisons, ("prompt", "chosen", "rejected"), ("prompt", "chosen", "rejected"))
+    texts = [row["prompt"] for row in read_rows(prompts, ("prompt",), ("prompt",))]
+    if len(texts) <= evaluation_prompts:
+        raise DataError(
+            f"{prompts}: {len(texts)} prompts, of which evaluation takes {evaluation_prompts}: none is left for the pool; "
+            "add prompts or lower evaluation.prompts"
+        )
+    order = stream(0, "files", name, "evaluation").numpy().permutation(len(texts))
+    drawn = [Prompt(f"{name}-{i}", texts[i]) for i in order]
+    training, held_out = _split_by_prompt(compared, name)
+    return Task(
+        name=name,
+        sft=tuple(sft_rows),
+        comparisons=training,
+        held_out=held_out,
+        prompts=tuple(drawn[evaluation_prompts:]),
+        evaluation=tuple(drawn[:evaluation_prompts]),
+    )
+
+
+def _split_by_prompt(rows, name):
+    """(training, held out): no prompt is on both sides."""
+    prompts = list(dict.fromkeys(row["prompt"] for row in rows))
+    order = stream(0, "files", name, "held-out").numpy().permutation(len(prompts))
+    held = {prompts[i] for i in order[: math.ceil(HELD_OUT_SHARE * len(prompts))]}
+    sides = [[], []]
+    for row in rows:
+        sides[row["prompt"] in held].append(Comparison(**row))
+    if not sides[0]:
+        raise DataError(f"{name}: all comparisons have one prompt; at least two are needed, one to hold out")
+    return tuple(sides[0]), tuple(sides[1])

@@ -1,0 +1,84 @@
+"""The built-in TL;DR-like language: posts, summaries, six personas, four groups of taste."""
+
+import itertools
+
+from activedpo_lib.streams import choose
+from activedpo_lib.tasks.truth import Grammar, Taste, classes
+from activedpo_lib.tasks.words import ACTS, TLDR_SLOTS, TOPICS
+
+NAME = "tldr"
+OPTIONAL = tuple(TLDR_SLOTS)
+TONES = {"plain": (), "warm": ("please", "help", ":"), "blunt": ("so",), "formal": ("summary", ":")}
+GROUP = dict(zip(TOPICS, "AABDCBDACBAC", strict=True))
+TASTES = {
+    "A": Taste(frozenset({"cause", "question"}), "when", "warm"),
+    "B": Taste(frozenset({"when", "where"}), "feeling", "blunt"),
+    "C": Taste(frozenset({"feeling", "cause"}), "question", "plain"),
+    "D": Taste(frozenset({"where", "question"}), "cause", "formal"),
+}
+# A persona says each of its slots with probability 0.85, the others with 0.15, and keeps its tone with 0.8.
+PERSONAS = (
+    ({"when", "where"}, "plain"),
+    ({"cause"}, "formal"),
+    ({"feeling", "question"}, "warm"),
+    ({"where", "feeling"}, "blunt"),
+    ({"when"}, "plain"),
+    ({"cause", "question"}, "blunt"),
+)
+
+
+def facts(rng):
+    """A post's truth: topics with Zipf(1) frequencies; each optional slot is there with probability 0.9."""
+    names = list(TOPICS)
+    weights = [1 / rank for rank in range(1, len(names) + 1)]
+    topic = names[rng.choice(len(names), p=[w / sum(weights) for w in weights])]
+    people, things = (words.split() for words in TOPICS[topic])
+    who, other = rng.choice(people, 2, replace=False)
+    slots = {"who": str(who), "act": choose(rng, ACTS), "thing": choose(rng, things)}
+    slots |= {slot: choose(rng, values) for slot, values in TLDR_SLOTS.items() if rng.random() < 0.9}
+    return {"topic": topic, "group": GROUP[topic], "slots": slots, "other": str(other)}
+
+
+def prompt_text(truth, rng):
+    """The post: its sentences shuffled, with a distractor person and filler."""
+    said = truth["slots"]
+    sentences = [f"my {said['who']} {said['act']} the {said['thing']} .", f"my {truth['other']} saw it ."]
+    frames = {"when": "it was {} .", "where": "we were at {} .", "cause": "it is about {} .",
+              "feeling": "i feel {} .", "question": "should i {} ?"}  # fmt: skip
+    sentences += [frames[slot].format(said[slot]) for slot in OPTIONAL if slot in said]
+    sentences += [choose(rng, ["anyway , thanks .", "long story .", "well , listen ."])]
+    return " ".join([f"topic {truth['topic']} :", *rng.permutation(sentences), "tl;dr"])
+
+
+def response_text(slots, tone, _):
+    """One summary in the grammar: who did what to which thing, then the optional slots in a fixed order."""
+    words = [*TONES[tone], slots["who"], slots["act"], slots["thing"]]
+    frames = {"when": "{}", "where": "at {}", "cause": "over {}", "feeling": ", {}", "question": ", {} ?"}
+    words += [frames[slot].format(slots[slot]) for slot in OPTIONAL if slot in slots]
+    return " ".join([*words, "!" if tone == "blunt" else "."])
+
+
+def tone_of(words):
+    """The tone that a response opens with; blunt needs its exclamation mark too."""
+    for tone, opening in TONES.items():
+        if opening and tuple(words[: len(opening)]) == opening:
+            return tone if tone != "blunt" or words[-1] == "!" else "plain"
+    return "plain"
+
+
+def _grammar():
+    slots = {"act": ACTS, **TLDR_SLOTS}
+    slots["who"] = [word for people, _ in TOPICS.values() for word in people.split()]
+    slots["thing"] = [word for _, things in TOPICS.values() for word in things.split()]
+    class_of = {word: slot for slot, words in slots.items() for word in words}
+    allowed = set()
+    for mask in range(2 ** len(OPTIONAL)):
+        said = {slot: slots[slot][0] for bit, slot in enumerate(OPTIONAL) if mask >> bit & 1}
+        said |= {slot: slots[slot][0] for slot in ("who", "act", "thing")}
+        for tone in TONES:
+            seen = classes(response_text(said, tone, None).split(), class_of)
+            allowed |= set(itertools.pairwise(seen))
+    return Grammar(slots, ("who", "act", "thing"), TASTES, 14, tone_of, frozenset(allowed), class_of)
+
+
+GRAMMAR = _grammar()

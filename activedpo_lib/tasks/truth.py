@@ -1,0 +1,103 @@
+"""The built-in world's hidden utility: what its humans care about, as one formula over a parsed response."""
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+START, END = "<start>", "<end>"
+MOST_BROKEN = 6
+
+
+@dataclass(frozen=True)
+class Taste:
+    """What one group of people likes. `cites` is the utility of one right citation."""
+
+    liked: frozenset
+    disliked: str
+    tone: str
+    cites: float = 0.0
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """A language: `slots` maps a slot to its words, `base` names the slots every answer needs.
+
+    `tone_of(words)` names a response's tone; `allowed` holds the pairs of token classes that the grammar produces.
+    """
+
+    slots: Mapping
+    base: tuple
+    tastes: Mapping
+    limit: int
+    tone_of: object
+    allowed: frozenset
+    class_of: Mapping
+
+
+def classes(words, class_of):
+    """The token classes of a response, between START and END."""
+    return [START, *(class_of.get(word, word) for word in words), END]
+
+
+def broken_bigrams(words, grammar):
+    """How many neighbouring token classes the grammar never produces, at most 6."""
+    seen = classes(words, grammar.class_of)
+    return min(MOST_BROKEN, sum(pair not in grammar.allowed for pair in itertools.pairwise(seen)))
+
+
+def reading(prompt, text, grammar):
+    """What a careful reader finds in a response: right and wrong facts by slot, citations, tone, broken bigrams."""
+    words = text.split()
+    facts = prompt.facts["slots"]
+    said = [(grammar.class_of.get(word), word) for word in words]
+    said = [(slot, word) for slot, word in said if slot in grammar.slots]
+    right = {slot for slot, word in said if facts.get(slot) == word}
+    return {
+        "right": right,
+        "wrong": sum(facts.get(slot) != word for slot, word in said),
+        "said": {slot for slot, _ in said},
+        "citations": citation_score(words, prompt.facts.get("quotes", {}), grammar),
+        "tone": grammar.tone_of(words),
+        "broken": broken_bigrams(words, grammar),
+        "length": len(words),
+    }
+
+
+def citation_score(words, quotes, grammar):
+    """(right, wrong) citations: right where the cited quote holds the fact just said."""
+    right = wrong = 0
+    fact = None
+    for word in words:
+        if word.startswith("["):
+            right, wrong = (right + 1, wrong) if fact and quotes.get(word) == fact else (right, wrong + 1)
+        elif grammar.class_of.get(word) in grammar.slots:
+            fact = word
+    return right, wrong
+
+
+def utility(prompt, text, grammar):
+    """The truth, in utils: Bradley-Terry's human prefers y1 with probability sigma(u(x, y1) - u(x, y2)).
+
+    3 base (0.4 + coverage) 0.6^wrong, coverage = 1 - 0.45^(favoured facts said right): saturating;
+    a liked tone adds 0.3 + 1.2 coverage (they interact); each disliked slot, broken bigram, wrong citation and
+    word past the limit costs.
+    """
+    found = reading(prompt, text, grammar)
+    taste = grammar.tastes[prompt.facts["group"]]
+    base = len(found["right"] & set(grammar.base)) / len(grammar.base)
+    coverage = 1 - 0.45 ** len(found["right"] & taste.liked)
+    value = 3 * base * (0.4 + coverage) * 0.6 ** found["wrong"]
+    if found["tone"] == taste.tone:
+        value += 0.3 + 1.2 * coverage * base
+    right, wrong = found["citations"]
+    value += taste.cites * min(right, 3) - 0.4 * wrong
+    value -= 0.75 * (taste.disliked in found["said"])
+    value -= 0.2 * max(0, found["length"] - grammar.limit)
+    return value - 0.8 * found["broken"]
+
+
+def prefers_first(prompt, first, second, grammar, rng):
+    """A human's noisy answer: Bradley-Terry on the utility (Eq. 1)."""
+    gap = utility(prompt, first, grammar) - utility(prompt, second, grammar)
+    return rng.random() < 1 / (1 + math.exp(-gap))

@@ -1,0 +1,96 @@
+"""The built-in WebGPT-like language: a question with four sourced quotes, cited answers, three groups of taste."""
+
+import itertools
+
+from activedpo_lib.streams import choose
+from activedpo_lib.tasks.truth import Grammar, Taste, classes
+from activedpo_lib.tasks.words import CITATIONS, DOMAINS, VERBS, WEBGPT_SLOTS
+
+NAME = "webgpt"
+OPTIONAL = tuple(WEBGPT_SLOTS)
+TONES = {"none": (), "kind": ("hope", "this", "helps", "."), "careful": ("ask", "an", "expert", "."),
+         "brief": ("short", "answer", ".")}  # fmt: skip
+GROUP = dict(zip(DOMAINS, "AABCABCBAC", strict=True))
+TASTES = {
+    "A": Taste(frozenset({"effect", "source"}), "season", "kind", 0.35),
+    "B": Taste(frozenset({"place", "season"}), "source", "brief", -0.3),
+    "C": Taste(frozenset({"effect", "place"}), "source", "careful", 0.15),
+}
+PERSONAS = (
+    ({"effect"}, "none", 0.8),
+    ({"place"}, "kind", 0.1),
+    ({"season", "source"}, "careful", 0.8),
+    ({"effect", "place"}, "brief", 0.1),
+    ({"source"}, "none", 0.8),
+    ({"season"}, "kind", 0.1),
+)
+SENTENCES = {"effect": "it brings {}", "place": "common in {}", "season": "seen in {}", "source": "so says {}"}
+
+
+def facts(rng):
+    """A question's truth: domains with Zipf(1) frequencies; the cause and three other facts are quoted."""
+    names = list(DOMAINS)
+    weights = [1 / rank for rank in range(1, len(names) + 1)]
+    domain = names[rng.choice(len(names), p=[w / sum(weights) for w in weights])]
+    subjects, causes = (words.split() for words in DOMAINS[domain])
+    subject, other = map(str, rng.choice(subjects, 2, replace=False))
+    cause, wrong = map(str, rng.choice(causes, 2, replace=False))
+    slots = {"subject": subject, "verb": choose(rng, VERBS), "cause": cause}
+    quoted = list(map(str, rng.choice(OPTIONAL, 3, replace=False)))
+    slots |= {slot: choose(rng, WEBGPT_SLOTS[slot]) for slot in quoted}
+    order = ["cause", *(quoted[:2] if rng.random() < 0.3 else quoted)]
+    if len(order) == 3:
+        del slots[quoted[2]]
+        order.append("distractor")
+    order = [order[i] for i in rng.permutation(4)]
+    quotes = {mark: slots.get(slot, wrong) for mark, slot in zip(CITATIONS, order, strict=True)}
+    return {"topic": domain, "group": GROUP[domain], "slots": slots, "quotes": quotes, "order": order, "other": other}
+
+
+def prompt_text(truth, _):
+    """The question and its four quotes; a distractor quote tells of another subject."""
+    said = truth["slots"]
+    texts = [f"domain {truth['topic']} : why do {said['subject']} {said['verb']} ?"]
+    for (mark, value), slot in zip(truth["quotes"].items(), truth["order"], strict=True):
+        holder = truth["other"] if slot == "distractor" else said["subject"]
+        frame = SENTENCES.get(slot, f"{holder} have {{}}")
+        texts.append(f"{mark} {frame.format(value)} .")
+    return " ".join([*texts, "answer :"])
+
+
+def response_text(slots, tone, cited):
+    """One answer: the cause, then the optional facts as sentences, each cited where `cited` has its mark."""
+    sentences = [f"{slots['subject']} {slots['verb']} because of {slots['cause']} {cited.get(slots['cause'], '')}"]
+    for slot in OPTIONAL:
+        if slot in slots:
+            sentences.append(f"{SENTENCES[slot].format(slots[slot])} {cited.get(slots[slot], '')}")
+    words = [*" . ".join(sentences).split(), "."]
+    return " ".join([*words, *TONES[tone]])
+
+
+def tone_of(words):
+    """The closing that a response ends with."""
+    for tone, closing in TONES.items():
+        if closing and tuple(words[-len(closing) :]) == closing:
+            return tone
+    return "none"
+
+
+def _grammar():
+    slots = {"verb": VERBS, **WEBGPT_SLOTS}
+    slots["subject"] = [word for subjects, _ in DOMAINS.values() for word in subjects.split()]
+    slots["cause"] = [word for _, causes in DOMAINS.values() for word in causes.split()]
+    class_of = {word: slot for slot, words in slots.items() for word in words} | dict.fromkeys(CITATIONS, "[n]")
+    allowed = set()
+    for mask in range(2 ** len(OPTIONAL)):
+        said = {slot: slots[slot][0] for bit, slot in enumerate(OPTIONAL) if mask >> bit & 1}
+        said |= {slot: slots[slot][0] for slot in ("subject", "verb", "cause")}
+        for tone in TONES:
+            for cited in ({}, dict.fromkeys(said.values(), "[1]")):
+                seen = classes(response_text(said, tone, cited).split(), class_of)
+                allowed |= set(itertools.pairwise(seen))
+    # Some facts cited and some not: every sentence may end with or without a mark, which the two extremes cover.
+    return Grammar(slots, ("subject", "verb", "cause"), TASTES, 20, tone_of, frozenset(allowed), class_of)
+
+
+GRAMMAR = _grammar()

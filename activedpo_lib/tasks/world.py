@@ -1,0 +1,124 @@
+"""The built-in world (`world.md`): two seeded tasks whose truth is known. Everything is drawn from named streams."""
+
+from functools import partial
+from types import MappingProxyType
+
+from activedpo_lib.records import Comparison, Prompt, Task
+from activedpo_lib.streams import choose, stream
+from activedpo_lib.tasks import tldr_world, truth, webgpt_world
+
+LANGUAGES = {"tldr": tldr_world, "webgpt": webgpt_world}
+HELD_OUT = 1000  # comparisons that the reward model does not see
+WRONG_VALUES = 0.04  # of the facts in a human's demonstration
+
+
+def draw_prompt(language, rng, name):
+    """One prompt with its hidden facts."""
+    facts = language.facts(rng)
+    return Prompt(name, language.prompt_text(facts, rng), MappingProxyType(facts))
+
+
+def write(language, prompt, rng, persona=None):
+    """A human's response: a persona's slots, tone and citations, 4 % wrong facts; no persona: a coin for each."""
+    known = prompt.facts["slots"]
+    likes, tone, *cites = persona or (set(), choose(rng, list(language.TONES)), 0.5)
+    tone = tone if rng.random() < 0.8 else choose(rng, list(language.TONES))
+    said = {}
+    for slot, value in known.items():
+        chance = 0.5 if persona is None else 0.85 if slot in likes else 0.15
+        if slot in language.GRAMMAR.base or rng.random() < chance:
+            wrong = rng.random() < WRONG_VALUES
+            said[slot] = choose(rng, language.GRAMMAR.slots[slot]) if wrong else value
+    marks = {value: mark for mark, value in prompt.facts.get("quotes", {}).items()}
+    cited = {value: mark for value, mark in marks.items() if rng.random() < (cites or [0.0])[0]}
+    return language.response_text(said, tone, cited)
+
+
+def demonstrations(language, prompts, rng, personas=True):
+    """SFT rows {prompt, completion}: one persona, drawn at random, writes for each prompt."""
+    writers = language.PERSONAS if personas else (None,)
+    return tuple(
+        {"prompt": p.text, "completion": " " + write(language, p, rng, writers[rng.integers(len(writers))])}
+        for p in prompts
+    )
+
+
+def corrupt(language, text, rng):
+    """A damaged response: words swapped, doubled, dropped or replaced, or a rambling tail.
+
+    The reward model must see such texts, else DPO finds the holes of a model that has seen grammar alone.
+    """
+    words = text.split()
+    for _ in range(1 + rng.integers(4)):
+        at, kind = int(rng.integers(len(words))), rng.integers(5)
+        if kind == 0 and len(words) > 2:
+            del words[at]
+        elif kind == 1:
+            words.insert(at, words[int(rng.integers(len(words)))])
+        elif kind == 2:
+            words[at] = choose(rng, _lexicon(language))
+        elif kind == 3:
+            other = int(rng.integers(len(words)))
+            words[at], words[other] = words[other], words[at]
+        else:
+            words += [str(w) for w in rng.choice(words, int(rng.integers(1, 6)))]
+    return " ".join(words[:28])
+
+
+def _lexicon(language):
+    return [word for values in language.GRAMMAR.slots.values() for word in values]
+
+
+def draw_response(language, prompt, rng):
+    """A response for the reward model's data: a persona's or a free writer's, half each; every fifth is damaged."""
+    persona = choose(rng, language.PERSONAS) if rng.random() < 0.5 else None
+    text = write(language, prompt, rng, persona)
+    return corrupt(language, text, rng) if rng.random() < 0.2 else text
+
+
+def comparisons(language, prompts, rng):
+    """Human comparisons with Bradley-Terry noise on the utility, one a prompt."""
+    rows = []
+    for prompt in prompts:
+        first, second = draw_response(language, prompt, rng), draw_response(language, prompt, rng)
+        if not truth.prefers_first(prompt, first, second, language.GRAMMAR, rng):
+            first, second = second, first
+        rows.append(Comparison(prompt.text, " " + first, " " + second))
+    return tuple(rows)
+
+
+def world_task(name, sft_rows, comparison_rows, prompt_rows, evaluation_rows, split="figures"):
+    """The task `tldr` or `webgpt` of the built-in world; without comparison_rows, no comparison is held out either.
+
+    `split` names the world's draw: figures come from "figures", all tuning from "tuning" (the rules of an honest
+    world: no figure uses a prompt that a setting was chosen on).
+    """
+    if name not in LANGUAGES:
+        raise ValueError(f"the built-in world has the tasks {sorted(LANGUAGES)}, not {name!r}")
+    language, root = LANGUAGES[name], stream(0, "world", split, name)
+
+    def prompts(part, count):
+        rng = root.child(part).numpy()
+        return tuple(draw_prompt(language, rng, f"{name}-{part}-{i}") for i in range(count))
+
+    held_out = prompts("held-out", HELD_OUT if comparison_rows else 0)
+    return Task(
+        name=name,
+        sft=demonstrations(language, prompts("sft", sft_rows), root.child("writers").numpy()),
+        comparisons=comparisons(language, prompts("compared", comparison_rows), root.child("labels").numpy()),
+        held_out=comparisons(language, held_out, root.child("held-out-labels").numpy()),
+        prompts=prompts("pool", prompt_rows),
+        evaluation=prompts("evaluation", evaluation_rows),
+        utility=partial(truth.utility, grammar=language.GRAMMAR),
+    )
+
+
+def base_text(rows):
+    """Pre-training text of the shipped base models: both tasks, free writers, no persona. Returns SFT rows."""
+    text = []
+    for name, language in LANGUAGES.items():
+        rng = stream(0, "world", "base", name).numpy()
+        drawn = [draw_prompt(language, rng, str(i)) for i in range(rows // len(LANGUAGES))]
+        text += demonstrations(language, drawn, rng, personas=False)
+    order = stream(0, "world", "base", "order").numpy().permutation(len(text))
+    return [text[i] for i in order]

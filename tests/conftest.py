@@ -1,0 +1,54 @@
+"""Shared by the tests: small policies, pools, and one thread, so that sums come out the same."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import pytest
+import torch
+
+from activedpo_lib import models
+from activedpo_lib.records import Prompt
+from activedpo_lib.streams import stream
+from activedpo_lib.tasks.words import vocabulary
+
+torch.set_num_threads(1)
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+def make_policy(family="llama", seed=0, trained=True, dtype=torch.float32):
+    """A small random policy with an adapter; `trained` gives the adapter a B that is not zero."""
+    base = models.new_policy(family, 338, 32, 2, 4, stream(seed, "base")).to(dtype)
+    policy = models.with_adapter(base, models.lora_config(4, 16, TARGETS), stream(seed, "adapter"))
+    if trained:
+        generator = torch.Generator().manual_seed(seed)
+        for name, parameter in policy.named_parameters():
+            if "lora_B" in name:
+                parameter.data = (0.05 * torch.randn(parameter.shape, generator=generator)).to(parameter.dtype)
+    return policy
+
+
+def make_sequences(count, seed=0):
+    """`count` prompts and responses of different lengths as token ids, the shortest response a lone EOS."""
+    rng = stream(seed, "sequences").numpy()
+    prompts = [tuple(map(int, rng.integers(3, 338, rng.integers(2, 20)))) for _ in range(count)]
+    responses = [(*map(int, rng.integers(3, 338, i % 9)), 1) for i in range(count)]
+    return prompts, responses
+
+
+@pytest.fixture(params=["llama", "gemma"])
+def policy(request):
+    return make_policy(request.param)
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return models.word_tokenizer(vocabulary())
+
+
+@pytest.fixture
+def prompts():
+    words = vocabulary()
+    rng = stream(0, "prompts").numpy()
+    return [Prompt(f"p{i}", " ".join(words[j] for j in rng.integers(0, 300, 3 + i % 7))) for i in range(12)]

@@ -1,0 +1,112 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from activedpo_lib.projection import KINDS, make_projection
+from activedpo_lib.streams import stream
+
+SIZES = {"a": 700, "b": 64, "c": 1500}
+RANDOM = [kind for kind in KINDS if kind != "none"]
+
+
+def project(kind, dim, seed, gradients):
+    projection = make_projection(kind, dim, seed, SIZES)
+    out = torch.zeros(len(gradients), projection.dim)
+    for name, part in zip(SIZES, gradients.split(list(SIZES.values()), 1), strict=True):
+        projection.add(out, name, part)
+    return out
+
+
+def gradients(n=6, seed=0):
+    return torch.from_numpy(stream(seed, "g").numpy().standard_normal((n, sum(SIZES.values())), dtype=np.float32))
+
+
+@pytest.mark.parametrize("kind", RANDOM)
+def test_inner_products_are_unbiased_and_within_the_bound(kind):
+    g = gradients(2)
+    g[1] += g[0]  # correlated, as gradients are
+    exact, dim, seeds = float(g[0] @ g[1]), 128, 200
+    found = np.array([float(p[0] @ p[1]) for p in (project(kind, dim, s, g) for s in range(seeds))])
+    scale = float(g[0].norm() * g[1].norm())
+    deviation = found.std() / scale
+    assert deviation < 1.6 / np.sqrt(dim)
+    assert abs(found.mean() - exact) / scale < 4 * deviation / np.sqrt(seeds)
+
+
+@pytest.mark.parametrize("kind", RANDOM)
+def test_distortion_falls_as_one_over_root_d(kind):
+    g = torch.nn.functional.normalize(gradients(24))
+    truth = g @ g.T
+
+    def rms(dim):
+        errors = [(lambda p: (p @ p.T - truth).square().mean())(project(kind, dim, s, g)) for s in range(8)]
+        return float(torch.stack(errors).mean().sqrt())
+
+    assert 1.5 < rms(64) / rms(256) < 2.7
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_are_bitwise_the_same_for_every_batch_size(kind):
+    g = gradients()
+    whole = project(kind, 50, 1, g)
+    assert whole.any()
+    if kind in ("rademacher", "gaussian"):  # a matrix product may sum in another order
+        torch.testing.assert_close(
+            torch.cat([project(kind, 50, 1, row[None]) for row in g]), whole, atol=1e-4, rtol=1e-4
+        )
+    else:
+        assert torch.equal(torch.cat([project(kind, 50, 1, row[None]) for row in g]), whole)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_projection_is_linear(kind):
+    g = gradients(2)
+    both = project(kind, 50, 1, g)
+    torch.testing.assert_close(
+        project(kind, 50, 1, (2 * g[0] - g[1])[None])[0], 2 * both[0] - both[1], atol=1e-3, rtol=1e-3
+    )
+
+
+def test_another_process_draws_the_same_projection():
+    code = (
+        "import sys; sys.path.insert(0, 'tests'); from test_projection import *;"
+        "print([project(k, 40, 5, gradients(1)).double().sum().item() for k in RANDOM])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert found.strip() == str([project(k, 40, 5, gradients(1)).double().sum().item() for k in RANDOM])
+
+
+def test_seeds_and_modules_draw_different_signs():
+    one = torch.ones(1, 1500)
+    draws = []
+    for seed, name in ((0, "x"), (0, "y"), (1, "x")):
+        out = torch.zeros(1, 64)
+        make_projection("fold", 64, seed, {name: 1500}).add(out, name, one)
+        draws.append(out)
+    assert not torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+
+
+def test_signs_are_balanced():
+    out = torch.zeros(1, 20_000)
+    make_projection("fold", 20_000, 0, {"x": 20_000}).add(out, "x", torch.ones(1, 20_000))
+    assert set(out.unique().tolist()) == {-1.0, 1.0}
+    assert abs(out.mean()) < 4 / np.sqrt(20_000)
+
+
+def test_none_is_exact():
+    g = gradients()
+    assert torch.equal(project("none", 1, 0, g), g)
+
+
+@pytest.mark.parametrize(("kind", "dim", "sizes", "message"), [
+    ("folded", 8, SIZES, "projection kind must be one of"),
+    ("fold", 0, SIZES, "dim >= 1"),
+    ("fold", 8, {}, "at least one module"),
+])  # fmt: skip
+def test_bad_input_is_named(kind, dim, sizes, message):
+    with pytest.raises(ValueError, match=message):
+        make_projection(kind, dim, 0, sizes)
