@@ -4,10 +4,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)
-from activedpo_lib.artifacts import key
 from activedpo_lib.batch import figures_folder
 from activedpo_lib.params import load_grid, load_params
-from activedpo_lib.store import source_digest
+from activedpo_lib.store import key, source_digest
 
 PROFILE = str(config.get("profile", "tiny"))
 NAME = Path(PROFILE).stem

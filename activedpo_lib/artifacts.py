@@ -4,7 +4,6 @@ Each is a folder named by the hash of all that it depends on; whoever needs it f
 """
 
 import dataclasses
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from activedpo_lib import models, training
 from activedpo_lib.oracles import reward_model_score, utility_score
 from activedpo_lib.records import Prompt
-from activedpo_lib.store import LIBRARY, provenance, read_json, source_digest, write_folder, write_json
+from activedpo_lib.store import LIBRARY, key, provenance, read_json, write_folder, write_json
 from activedpo_lib.streams import stream
 from activedpo_lib.tasks import load_task
 from activedpo_lib.tasks.words import vocabulary
@@ -20,15 +19,6 @@ from activedpo_lib.tasks.world import base_text
 
 ASSETS = LIBRARY / "assets"
 REWARD_SEED = 1  # the reward model starts from another base than the policies' seed 0
-
-
-def key(params, *parts):
-    """12 hex digits over the named parts of `params`, the user's files and the library's code."""
-    digest = hashlib.sha256(f"{params.digest(*parts)} {source_digest()}".encode())
-    for path in (params.task.sft, params.task.comparisons, params.task.prompts):
-        if params.task.source == "files" and Path(path).is_file():
-            digest.update(Path(path).read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def pretrain(family, tokenizer, texts, hidden_size, layers, heads, epochs, learning_rate, root):

@@ -26,7 +26,7 @@ def snakemake(profile, seeds, cores, *more):
     """The engine's command line."""
     return [
         sys.executable, "-m", "snakemake", "--snakefile", str(HOME / "Snakefile"), "--directory", str(HOME),
-        "--cores", str(cores), "--rerun-incomplete", "--keep-going", "--quiet", "host", "rules", "progress",
+        "--cores", str(cores), "--rerun-incomplete", "--keep-going", "--quiet", "host", "rules", "reason",
         "--config", f"profile={profile}", f"seeds={seeds}", *more,
     ]  # fmt: skip
 

@@ -8,6 +8,7 @@ import ast
 import difflib
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import yaml
@@ -58,12 +59,17 @@ def execute(notebook, output, values):
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     # One thread a job: two jobs on two cores beat one job on two, and the sums come out the same.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # Sockets in the file system: no port to clash with another job's kernel.
-    config = Config({"KernelManager": {"transport": "ipc"}}) if os.name == "posix" else Config()
-    papermill.execute_notebook(
-        str(notebook), str(output), values, kernel_name="python3", progress_bar=False, config=config,
-        stdout_file=sys.stdout, stderr_file=sys.stderr, cwd=str(Path(notebook).parent),
-    )  # fmt: skip
+    # Sockets in a folder of the job's own: no port, and no path, to clash with another job's kernel.
+    with tempfile.TemporaryDirectory(prefix="activedpo-") as sockets:
+        config = (
+            Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
+            if os.name == "posix"
+            else Config()
+        )
+        papermill.execute_notebook(
+            str(notebook), str(output), values, kernel_name="python3", progress_bar=False, config=config,
+            stdout_file=sys.stdout, stderr_file=sys.stderr, cwd=str(Path(notebook).parent),
+        )  # fmt: skip
 
 
 def main(arguments=None):

@@ -107,7 +107,8 @@ def new_policy(family, vocabulary, hidden_size, layers, heads, stream):
 def load_tokenizer(folder):
     """The tokenizer of a local model folder. Raises FileNotFoundError naming what is missing."""
     _need(folder, "config.json", "tokenizer.json")
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    with quiet():
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     if tokenizer.pad_token is None:  # Llama-2 has none; EOS must stay in training, so it cannot double as the pad
         tokenizer.pad_token = tokenizer.unk_token
     return tokenizer
@@ -145,7 +146,7 @@ def with_adapter(base, config, stream):
     """`base` with a fresh adapter: B = 0, so the policy is still pi_SFT; adapter off, it always is (D12)."""
     from peft import get_peft_model
 
-    with seeded(stream):
+    with seeded(stream), quiet():
         return get_peft_model(base, config).eval()
 
 

@@ -16,7 +16,7 @@ from activedpo_lib.generation import generate
 from activedpo_lib.oracles import label
 from activedpo_lib.records import Strategy, Task
 from activedpo_lib.schema import Params
-from activedpo_lib.store import provenance
+from activedpo_lib.store import key, provenance
 from activedpo_lib.strategies import make_strategy
 from activedpo_lib.streams import stream
 from activedpo_lib.tasks import load_task
@@ -61,7 +61,7 @@ def open_run(params, seed, root="runs", strategies=None, say=print):
 
 def run_folder(params, seed, root):
     """Where the run of a task, model, strategy and seed is kept: a folder named by all that it depends on."""
-    name = f"seed{seed}-{artifacts.key(params)}"
+    name = f"seed{seed}-{key(params)}"
     return Path(root) / "rounds" / params.task.name / params.model.name / params.strategy / name
 
 

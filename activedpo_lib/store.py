@@ -88,6 +88,15 @@ def source_digest():
     return digest.hexdigest()[:8]
 
 
+def key(params, *parts):
+    """12 hex digits over the named parts of `params`, the user's files and the library's code."""
+    digest = hashlib.sha256(f"{params.digest(*parts)} {source_digest()}".encode())
+    for path in (params.task.sft, params.task.comparisons, params.task.prompts):
+        if params.task.source == "files" and Path(path).is_file():
+            digest.update(Path(path).read_bytes())
+    return digest.hexdigest()[:12]
+
+
 def provenance(params_digest, seed):
     """What a result came from: params' hash, seed, package versions, library code, git commit (None outside a clone)."""
     return {
