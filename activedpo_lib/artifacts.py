@@ -11,7 +11,7 @@ import numpy as np
 from activedpo_lib import models, training
 from activedpo_lib.oracles import reward_model_score, utility_score
 from activedpo_lib.records import Prompt
-from activedpo_lib.store import LIBRARY, key, provenance, read_json, write_folder, write_json
+from activedpo_lib.store import LIBRARY, key, locate, provenance, read_json, write_folder, write_json
 from activedpo_lib.streams import stream
 from activedpo_lib.tasks import load_task
 from activedpo_lib.tasks.words import vocabulary
@@ -42,7 +42,7 @@ def base_folder(params, root, seed=0, say=print):
     if model.base == "world":
         return ASSETS / f"{model.family}-{seed}"
     if model.base != "config":
-        return Path(model.base)
+        return locate(model.base)
     neutral = dataclasses.replace(params, model=dataclasses.replace(model, name=model.family))
     folder = Path(root) / "bases" / f"{params.task.name}-{model.family}-{seed}-{key(neutral, 'task', 'model')}"
     if not (folder / "made.json").is_file():

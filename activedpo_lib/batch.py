@@ -8,17 +8,20 @@ import sys
 from pathlib import Path
 
 from activedpo_lib.params import ParamsError, load_grid, load_params
-
-HOME = Path(__file__).resolve().parent.parent
+from activedpo_lib.store import HOME
+from activedpo_lib.tasks import load_task
+from activedpo_lib.tasks.files import DataError
 
 
 def check(profile):
-    """Build every cell of the profile's grid, so that a bad value stops the batch before any work."""
+    """Build every cell of the profile's grid and read the user's files: bad input stops the batch before any work."""
     grid = load_grid(profile)
     for task in grid.tasks:
         for model in grid.models:
             for strategy in grid.strategies:
-                load_params(profile, task, model, strategy)
+                params = load_params(profile, task, model, strategy)
+        if params.task.source == "files":
+            load_task(params.task, params.evaluation.prompts)
     return grid
 
 
@@ -40,7 +43,7 @@ def main(arguments=None):
     given = parser.parse_args(arguments)
     try:
         grid = check(given.profile)
-    except ParamsError as error:
+    except (ParamsError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     seeds = given.seeds or len(grid.seeds)
@@ -54,8 +57,12 @@ def main(arguments=None):
 def run(profile, seeds, cores):
     """Run the engine under a lock that a killed engine's children still hold: two batches never write the same runs."""
     name = Path(profile).stem
-    (HOME / "runs" / name).mkdir(parents=True, exist_ok=True)
-    with open(HOME / "runs" / name / ".lock", "w") as lock:
+    runs = HOME / "runs" / name
+    runs.mkdir(parents=True, exist_ok=True)
+    link = runs / "figures"  # executed copies show ../figures/..., as the source notebooks do
+    if not link.is_symlink():
+        link.symlink_to(HOME / figures_folder(name), target_is_directory=True)
+    with open(runs / ".lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

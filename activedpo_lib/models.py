@@ -135,6 +135,18 @@ def _need(folder, *names):
         )
 
 
+def check_context(model, tokenizer, prompts, max_new_tokens):
+    """Raise ValueError naming the first Prompt that leaves no room for a response in the model's context."""
+    limit = getattr(model.config, "max_position_embeddings", None) or float("inf")
+    for prompt in prompts:
+        length = len(encode_prompt(tokenizer, prompt.text))
+        if length + max_new_tokens > limit:
+            raise ValueError(
+                f"prompt {prompt.id} has {length} tokens; with {max_new_tokens} new tokens that is more than the model's "
+                f"context of {limit}: shorten or remove the prompt, or lower max_new_tokens"
+            )
+
+
 def lora_config(rank, alpha, targets):
     """LoRA without dropout: the gradients that pick must be the model's own."""
     from peft import LoraConfig

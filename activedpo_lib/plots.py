@@ -51,10 +51,11 @@ def difference_to_random(table, measure):
     return others
 
 
-def curves(table, measure, ax, jitter=2.0):
-    """Mean over seeds with its 95 % interval against the number of labels, one line a strategy."""
+def curves(table, measure, ax):
+    """Mean over seeds with its 95 % interval against the number of labels, one line a strategy, set apart a little."""
     rows = means(table, measure)
     names = list(dict.fromkeys(row["strategy"] for row in rows))
+    jitter = 0.05 * table["labels"].max() / max(1, table["round"].max())
     for at, name in enumerate(names):
         own = [row for row in rows if row["strategy"] == name]
         x = np.array([row["labels"] for row in own]) + jitter * (at - (len(names) - 1) / 2)
@@ -77,7 +78,7 @@ def grid_figure(table, measure, title):
     """Figures 1 and 5: a column a task and model; above the curves, below the paired difference to Random."""
     cells = list(dict.fromkeys(zip(table["task"], table["model"], strict=True)))
     seeds = table["seed"].nunique()
-    figure, axes = plt.subplots(2, len(cells), figsize=(3.1 * len(cells) + 0.4, 5.6), squeeze=False, sharex=True,
+    figure, axes = plt.subplots(2, len(cells), figsize=(max(5.5, 3.1 * len(cells) + 0.4), 5.6), squeeze=False, sharex=True,
                                 sharey="row", height_ratios=[3, 2], layout="constrained")  # fmt: skip
     for (task, model), (above, below) in zip(cells, axes.T, strict=True):
         own = table[(table["task"] == task) & (table["model"] == model)]

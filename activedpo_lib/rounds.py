@@ -46,17 +46,16 @@ def open_run(params, seed, root="runs", strategies=None, say=print):
     """The run's folder, task, pi_SFT and oracle, trained first where they are missing."""
     strategy = make_strategy(params.strategy, params.selection, strategies)
     task = load_task(params.task, params.evaluation.prompts, comparisons=False)
-    if len(task.prompts) < params.generation.prompts:
-        raise ValueError(
-            f"{task.name} has {len(task.prompts)} pool prompts, generation.prompts asks for {params.generation.prompts}"
-        )
+    if len(task.prompts) < (wanted := params.generation.prompts):
+        raise ValueError(f"{task.name} has {len(task.prompts)} pool prompts, generation.prompts asks for {wanted}")
     score = artifacts.load_oracle(params, task, root, say)
     sft = artifacts.sft_folder(params, seed, root, say)
     folder = run_folder(params, seed, root)
     lora = models.lora_config(**asdict(params.lora))
-    base = models.load_policy(sft, params.model.dtype)
+    base, tokenizer = models.load_policy(sft, params.model.dtype), models.load_tokenizer(sft)
+    models.check_context(base, tokenizer, (*task.prompts, *task.evaluation), params.task.max_new_tokens)
     gc.freeze()  # the trainers collect garbage once a round: what is loaded by now is none, and scanning it costs a tenth
-    return Run(params, seed, folder, strategy, task, models.load_tokenizer(sft), base, lora, score)
+    return Run(params, seed, folder, strategy, task, tokenizer, base, lora, score)
 
 
 def run_folder(params, seed, root):

@@ -26,7 +26,6 @@ class TaskParams:
     comparison_rows: int = ranged(20000, 2, unit="rows")
     prompt_rows: int = ranged(2000, 2, unit="rows")
     max_new_tokens: int = ranged(24, 1, unit="tokens")  # D9
-    max_prompt_tokens: int = ranged(128, 1, unit="tokens")
 
 
 @dataclass(frozen=True)

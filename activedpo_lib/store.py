@@ -12,9 +12,15 @@ import uuid
 from pathlib import Path
 
 LIBRARY = Path(__file__).resolve().parent
+HOME = LIBRARY.parent
 PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "numpy")
 # What draws pictures or starts notebooks cannot change a result.
 NOT_RESULTS = {"plots.py", "execute.py", "batch.py", "bases.py"}
+
+
+def locate(path):
+    """A user's path: absolute, or from the repository's root (notebooks run in notebooks/)."""
+    return HOME / Path(path).expanduser()
 
 
 @contextlib.contextmanager
@@ -92,8 +98,8 @@ def key(params, *parts):
     """12 hex digits over the named parts of `params`, the user's files and the library's code."""
     digest = hashlib.sha256(f"{params.digest(*parts)} {source_digest()}".encode())
     for path in (params.task.sft, params.task.comparisons, params.task.prompts):
-        if params.task.source == "files" and Path(path).is_file():
-            digest.update(Path(path).read_bytes())
+        if params.task.source == "files" and locate(path).is_file():
+            digest.update(locate(path).read_bytes())
     return digest.hexdigest()[:12]
 
 

@@ -5,9 +5,9 @@ Every row is read and checked before anything is trained; an error names the fil
 
 import json
 import math
-from pathlib import Path
 
 from activedpo_lib.records import Comparison, Prompt, Task
+from activedpo_lib.store import locate
 from activedpo_lib.streams import stream
 
 HELD_OUT_SHARE = 0.1
@@ -19,7 +19,7 @@ class DataError(ValueError):
 
 def read_rows(path, columns, distinct):
     """The rows of a JSONL file as dicts of `columns`; no two with the same text in the columns `distinct`."""
-    if not path or not Path(path).is_file():
+    if not path or not locate(path).is_file():
         wanted = "{" + ", ".join(columns) + "}"
         raise DataError(f"{path or 'no path given'}: not a file; expected JSONL rows {wanted} (one JSON object a line)")
     rows, seen = [], {}
@@ -38,7 +38,7 @@ def read_rows(path, columns, distinct):
 
 
 def _lines(path):
-    raw = Path(path).read_bytes()
+    raw = locate(path).read_bytes()
     for number, line in enumerate(raw.split(b"\n"), 1):
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")

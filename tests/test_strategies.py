@@ -1,0 +1,114 @@
+"""The contract of every strategy, and the baselines against direct formulas."""
+
+import numpy as np
+import pytest
+
+from activedpo_lib.measures import predictive_entropy
+from activedpo_lib.records import Candidates
+from activedpo_lib.schema import SelectionParams
+from activedpo_lib.strategies import STRATEGIES, make_strategy
+from activedpo_lib.streams import stream
+
+SETTINGS = SelectionParams(shortlist=0.5)
+
+
+def candidates(prompts=10, seed=0, ties=False):
+    """A pool of 3 pairs a prompt with every column measured; `ties` makes all pairs look alike."""
+    rng = stream(seed, "columns").numpy()
+    n = 3 * prompts
+    phi = np.ones((n, 6)) if ties else rng.standard_normal((n, 6))
+    return Candidates(
+        ids=tuple((f"p{i // 3}", i % 3) for i in range(n)),
+        prompt=np.repeat(np.arange(prompts), 3),
+        prompt_ids=tuple(f"p{i}" for i in range(prompts)),
+        phi=phi.astype(np.float32),
+        past_phi=rng.standard_normal((4, 6)).astype(np.float32),
+        margin=np.zeros(n) if ties else rng.standard_normal(n),
+        entropy=np.ones(prompts) if ties else rng.random(prompts),
+        hidden=(np.ones((n, 5)) if ties else rng.standard_normal((n, 5))).astype(np.float32),
+        past_hidden=rng.standard_normal((4, 5)).astype(np.float32),
+        ridge=1.0,
+    )
+
+
+def shuffled(found, order):
+    """The same candidates with pairs and prompts in another order."""
+    prompt_order = stream(9, "prompts").numpy().permutation(len(found.prompt_ids))
+    place = np.argsort(prompt_order)
+    rows = {name: getattr(found, name)[order] for name in ("phi", "margin", "hidden")}
+    return found._replace(
+        **rows,
+        ids=tuple(found.ids[i] for i in order),
+        prompt=place[found.prompt[order]],
+        prompt_ids=tuple(found.prompt_ids[i] for i in prompt_order),
+        entropy=found.entropy[prompt_order],
+    )
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_picks_are_distinct_seeded_and_independent_of_the_pools_order(name, ties):
+    strategy, found = make_strategy(name, SETTINGS), candidates(ties=ties)
+    picked = strategy.select(found, 5, stream(0, "select"))
+    assert len(set(picked.indices.tolist())) == 5
+    assert picked.scores.shape == (5,)
+    again = strategy.select(found, 5, stream(0, "select"))
+    assert picked.indices.tolist() == again.indices.tolist()
+    order = stream(3, "order").numpy().permutation(len(found.ids))
+    turned = strategy.select(shuffled(found, order), 5, stream(0, "select"))
+    assert [found.ids[i] for i in picked.indices] == [found.ids[order[i]] for i in turned.indices]
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_strategies_read_only_what_they_say_they_need(name):
+    strategy, found = make_strategy(name, SETTINGS), candidates()
+    measured = {
+        "phi": ("phi", "past_phi", "ridge"),
+        "margin": ("margin",),
+        "entropy": ("entropy",),
+        "hidden": ("hidden", "past_hidden"),
+    }
+    hidden = {column: None for need, columns in measured.items() if need not in strategy.needs for column in columns}
+    assert len(strategy.select(found._replace(**hidden), 4, stream(0, "s")).indices) == 4
+
+
+def test_random_is_uniform():
+    counts = np.zeros(30)
+    for seed in range(600):
+        counts[make_strategy("random", SETTINGS).select(candidates(), 5, stream(seed, "s")).indices] += 1
+    expected = 600 * 5 / 30
+    assert np.square(counts - expected).sum() / expected < 58.3  # chi-square, 29 degrees of freedom, p = 0.001
+
+
+def test_apo_picks_the_largest_norms_at_once():
+    found = candidates()
+    V = 1e-5 * np.eye(5) + found.past_hidden.astype(float).T @ found.past_hidden.astype(float)
+    norms = np.einsum("nd,de,ne->n", found.hidden.astype(float), np.linalg.inv(V), found.hidden.astype(float))
+    picked = make_strategy("apo", SETTINGS).select(found, 7, stream(0, "s"))
+    assert picked.indices.tolist() == np.argsort(-norms)[:7].tolist()
+    np.testing.assert_allclose(np.square(picked.scores), norms[picked.indices], rtol=1e-5)
+
+
+def test_aplp_takes_high_entropy_prompts_then_large_margins_one_a_prompt():
+    found = candidates()
+    picked = make_strategy("aplp", SETTINGS).select(found, 3, stream(0, "s"))
+    kept = np.argsort(-found.entropy)[:5]  # half of ten prompts
+    best = {p: max(np.flatnonzero(found.prompt == p), key=lambda i: abs(found.margin[i])) for p in kept}
+    truth = sorted(best.values(), key=lambda i: -abs(found.margin[i]))[:3]
+    assert picked.indices.tolist() == truth
+
+
+def test_entropy_is_minus_the_mean_log_probability_of_a_prompts_own_samples():
+    logps, owner = np.array([-3.0, -5.0, -1.0, -2.0, -6.0]), np.array([0, 0, 1, 1, 1])
+    np.testing.assert_allclose(predictive_entropy(logps, owner, 2), [4.0, 3.0])
+
+
+def test_activedpo_forbids_a_prompt_twice_where_d13_says_so():
+    settings = SelectionParams(repeat_prompts=False)
+    picked = make_strategy("activedpo", settings).select(candidates(), 10, stream(0, "s"))
+    assert len(set(candidates().prompt[picked.indices])) == 10
+
+
+def test_an_unknown_strategy_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"no strategy 'activdpo'; known are \['activedpo', 'aplp', 'apo', 'random'\]"):
+        make_strategy("activdpo", SETTINGS)
