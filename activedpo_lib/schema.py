@@ -19,7 +19,7 @@ class TaskParams:
     name: str
     source: Literal["world", "files"] = "world"
     split: Literal["figures", "tuning"] = "figures"
-    sft: str = ""
+    sft: str = ""  # D15
     comparisons: str = ""
     prompts: str = ""
     sft_rows: int = ranged(1600, 1, unit="rows")

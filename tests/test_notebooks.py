@@ -1,0 +1,87 @@
+"""Each notebook runs under the smoke profile, through the same engine and wrapper as `make figures`; and reads well."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+from activedpo_lib.params import load_grid, load_params
+from activedpo_lib.store import read_json
+
+HOME = Path(__file__).parent.parent
+SOURCES = sorted((HOME / "notebooks").glob("*.ipynb"))
+RUNS = HOME / "runs" / "smoke"
+
+
+@pytest.fixture(scope="session")
+def smoke():
+    """The smoke pipeline, run or found up to date."""
+    done = subprocess.run(
+        [sys.executable, "-m", "activedpo_lib.batch", "smoke"], cwd=HOME, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    return done
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_each_notebook_runs_under_smoke(source, smoke):
+    executed = [path for path in (RUNS / "notebooks").glob("*.ipynb") if path.stem.startswith(source.stem[:6])]
+    assert executed
+    for path in executed:
+        cells = nbformat.read(path, 4).cells
+        assert not [o for c in cells for o in c.get("outputs", []) if o.output_type == "error"]
+        assert any("image/png" in o.get("data", {}) for c in cells for o in c.get("outputs", [])), "no figure"
+
+
+def test_smoke_makes_figures_with_tables_and_provenance(smoke):
+    grid, figures = load_grid("smoke"), HOME / "figures" / "smoke"
+    for name in ("fig1_reward", "fig5_win_rate"):
+        table = pd.read_csv(figures / f"{name}.csv")
+        rounds = load_params("smoke").rounds + 1
+        assert len(table) == len(grid.tasks) * len(grid.models) * len(grid.strategies) * len(grid.seeds) * rounds
+        assert not table.duplicated(["task", "model", "strategy", "seed", "round"]).any()
+        assert list(table.columns[:6]) == ["task", "model", "strategy", "seed", "round", "labels"]
+        assert {"reward", "reward_std", "win_rate", "utility", "length", "distinct", "seconds"} <= set(table)
+        assert (figures / f"{name}.svg").read_text().startswith("<?xml")
+    found = read_json(figures / "provenance.json")
+    assert found["notebook"] == "06_main_results"
+    params = load_params("smoke", "tldr", "llama", "activedpo")
+    assert found["params"]["tldr/llama/activedpo"] == params.digest()
+
+
+def test_every_strategy_starts_from_the_same_evaluation_and_labels_alike(smoke):
+    table = pd.read_csv(HOME / "figures" / "smoke" / "fig1_reward.csv")
+    start = table[table["round"] == 0].groupby(["task", "model", "seed"])
+    assert (start["reward"].nunique() == 1).all()
+    assert (start["win_rate"].first() == 0.5).all()
+    assert (table.groupby("round")["labels"].nunique() == 1).all()
+
+
+def test_a_second_call_finds_everything_done(smoke):
+    before = {path: path.stat().st_mtime_ns for path in RUNS.glob("tables/*.csv")}
+    done = subprocess.run(
+        [sys.executable, "-m", "activedpo_lib.batch", "smoke"], cwd=HOME, capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in RUNS.glob("tables/*.csv")} == before
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_a_notebook_reads_as_it_should(source):
+    cells = nbformat.read(source, 4).cells
+    first = cells[0].source
+    assert re.match(r"# .*\?", first), "the title is a question"
+    assert "![" in first, "a figure on the first screen"
+    assert "Runtime" in first
+    assert [c for c in cells if "parameters" in c.metadata.get("tags", [])], "a cell tagged parameters"
+    assert any("## Exercises" in c.source and "<details>" in c.source for c in cells) or source.stem.startswith("06")
+    for cell in cells:
+        if cell.cell_type == "code":
+            assert not cell.outputs
+            assert "class " not in cell.source
+        elif not cell.source.startswith("# ") and "|---|" not in cell.source and "## Exercises" not in cell.source:
+            assert len(cell.source.split()) <= 90, cell.source
