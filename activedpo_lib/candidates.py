@@ -15,7 +15,10 @@ TINY = 1e-12
 
 
 def make_pool(policy, tokenizer, prompts, stream, settings, max_new_tokens, labelled=(), from_reference=False):
-    """The round's D_t (Alg. 1 l. 3); from pi_SFT where `from_reference` (APO). Labelled pairs are left out."""
+    """The round's D_t (Alg. 1 l. 3); from pi_SFT where `from_reference` (APO). Labelled pairs are left out.
+
+    Raises ValueError where no pair is left.
+    """
     arguments = (
         tokenizer,
         prompts,
@@ -36,6 +39,11 @@ def make_pool(policy, tokenizer, prompts, stream, settings, max_new_tokens, labe
         for a, b in pool.pairs
     ]
     fresh = [name not in known for name in names]
+    if not any(fresh):
+        raise ValueError(
+            f"the pool of {len(prompts)} prompts has no pair to label: the policy writes one response to each prompt, or all "
+            "were labelled; lower dpo.learning_rate, raise generation.temperature, or add prompts"
+        )
     return dataclasses.replace(pool, pairs=pool.pairs[np.array(fresh, dtype=bool)])
 
 

@@ -24,7 +24,7 @@ def activedpo(settings):
     def select(candidates, batch_size, stream):
         return select_greedy(
             candidates.phi,
-            min(batch_size, len(candidates.ids)),
+            batch_size,
             candidates.ridge,
             candidates.past_phi,
             ties=stream.keys(candidates.ids),

@@ -78,7 +78,7 @@ def test_a_notebook_reads_as_it_should(source):
     assert "![" in first, "a figure on the first screen"
     assert "Runtime" in first
     assert [c for c in cells if "parameters" in c.metadata.get("tags", [])], "a cell tagged parameters"
-    assert any("## Exercises" in c.source and "<details>" in c.source for c in cells) or source.stem.startswith("06")
+    assert any("## Exercises" in c.source and "<details>" in c.source for c in cells)
     for cell in cells:
         if cell.cell_type == "code":
             assert not cell.outputs
