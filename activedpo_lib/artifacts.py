@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from activedpo_lib import models, training
+from activedpo_lib import models, reward_models, training
 from activedpo_lib.oracles import reward_model_score, utility_score
 from activedpo_lib.records import Prompt
 from activedpo_lib.store import LIBRARY, key, locate, provenance, read_json, write_folder, write_json
@@ -98,7 +98,7 @@ def oracle_folder(params, root, say=print):
         task = load_task(params.task, params.evaluation.prompts)
         tokenizer = models.load_tokenizer(base)
         randomness, settings = stream(REWARD_SEED, "oracle", params.task.name), params.oracle
-        model = models.new_reward_model(models.load_policy(base), randomness.child("head"))
+        model = reward_models.new_reward_model(models.load_policy(base), randomness.child("head"))
         model, loss = training.reward_model(
             model, tokenizer, task.comparisons, settings.epochs, settings.learning_rate, settings.batch_size, randomness
         )
@@ -131,7 +131,7 @@ def load_oracle(params, task, root, say=print):
             raise ValueError(f"oracle.kind utility needs a known truth, and {task.name} is real text; use reward_model")
         return utility_score(task.utility)
     folder = oracle_folder(params, root, say)
-    return reward_model_score(models.load_reward_model(folder), models.load_tokenizer(folder))
+    return reward_model_score(reward_models.load_reward_model(folder), models.load_tokenizer(folder))
 
 
 def made(folder):

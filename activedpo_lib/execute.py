@@ -5,7 +5,9 @@
 
 import argparse
 import ast
+import contextlib
 import difflib
+import fcntl
 import os
 import sys
 import tempfile
@@ -59,17 +61,25 @@ def execute(notebook, output, values):
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     # One thread a job: two jobs on two cores beat one job on two, and the sums come out the same.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # Sockets in a folder of the job's own: no port, and no path, to clash with another job's kernel.
-    with tempfile.TemporaryDirectory(prefix="activedpo-") as sockets:
-        config = (
-            Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
-            if os.name == "posix"
-            else Config()
-        )
+    with _alone(output), tempfile.TemporaryDirectory(prefix="activedpo-") as sockets:
+        # Sockets in a folder of the job's own: no port, and no path, to clash with another job's kernel.
+        config = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
         papermill.execute_notebook(
             str(notebook), str(output), values, kernel_name="python3", progress_bar=False, config=config,
             stdout_file=sys.stdout, stderr_file=sys.stderr, cwd=str(Path(notebook).parent),
         )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _alone(output):
+    """Wait for a process that still writes `output`: an engine that was killed leaves its notebooks running."""
+    with open(Path(output).with_suffix(".lock"), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{output} is being written by another process; waiting for it", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def main(arguments=None):

@@ -1,68 +1,13 @@
-"""Models (floor 2): tokenizers, policies, adapters and reward models; small ones from a config, others from a folder."""
+"""Models (floor 2): tokenizers, policies and adapters; small ones from a config, others from a folder."""
 
-import contextlib
-import logging
-import os
-import warnings
-from pathlib import Path
-from typing import ClassVar
-
-import datasets
 import torch
-from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    GemmaConfig,
-    LlamaConfig,
-    PretrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
-from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers import AutoModelForCausalLM, AutoTokenizer, GemmaConfig, LlamaConfig, PreTrainedTokenizerFast
+
+from activedpo_lib.runtime import device, need_files, quiet, seeded
 
 EOS, PAD, UNKNOWN = "</s>", "<pad>", "<unk>"
 # With the usual 0.02, copying from the prompt is not learned in the time (world.md).
 INITIALIZER_RANGE = 0.08
-
-
-@contextlib.contextmanager
-def seeded(stream):
-    """Torch's global generator set from `stream` inside the block, and as it was after it."""
-    with torch.random.fork_rng():
-        torch.manual_seed(stream.seed)
-        yield
-
-
-@contextlib.contextmanager
-def quiet():
-    """No progress bars, notices and deprecations of the libraries' own: a run prints one line a round."""
-    from transformers.utils import logging as notices
-
-    logger = logging.getLogger("transformers")
-    level, before = logger.level, os.environ.get("TQDM_DISABLE")
-    notices.disable_progress_bar()
-    datasets.disable_progress_bars()
-    logger.setLevel(logging.ERROR)
-    os.environ["TQDM_DISABLE"] = "1"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            yield
-    finally:
-        logger.setLevel(level)
-        notices.enable_progress_bar()
-        datasets.enable_progress_bars()
-        os.environ.pop("TQDM_DISABLE")
-        if before is not None:
-            os.environ["TQDM_DISABLE"] = before
-
-
-def device():
-    """The accelerator if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def word_tokenizer(words):
@@ -106,7 +51,7 @@ def new_policy(family, vocabulary, hidden_size, layers, heads, stream):
 
 def load_tokenizer(folder):
     """The tokenizer of a local model folder. Raises FileNotFoundError naming what is missing."""
-    _need(folder, "config.json", "tokenizer.json")
+    need_files(folder, "config.json", "tokenizer.json")
     with quiet():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     if tokenizer.pad_token is None:  # Llama-2 has none; EOS must stay in training, so it cannot double as the pad
@@ -116,23 +61,12 @@ def load_tokenizer(folder):
 
 def load_policy(folder, dtype="float32"):
     """The causal LM of a local model folder, on the accelerator if there is one, in eval mode."""
-    _need(folder, "config.json", "model.safetensors")
+    need_files(folder, "config.json", "model.safetensors")
     with quiet():
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, dtype), local_files_only=True, use_safetensors=True
         )
     return model.to(device()).eval()
-
-
-def _need(folder, *names):
-    missing = [name for name in names if not (Path(folder) / name).is_file()]
-    if "model.safetensors" in missing and (Path(folder) / "model.safetensors.index.json").is_file():
-        missing.remove("model.safetensors")
-    if missing:
-        raise FileNotFoundError(
-            f"{folder} is not a model folder: it lacks {missing}; save one there with model.save_pretrained(folder) "
-            "and tokenizer.save_pretrained(folder)"
-        )
 
 
 def check_context(model, tokenizer, prompts, max_new_tokens):
@@ -190,60 +124,3 @@ def encode_response(tokenizer, text):
 def encode_pair(tokenizer, prompt, response):
     """Prompt and response as a reward model reads them."""
     return encode_prompt(tokenizer, prompt) + encode_response(tokenizer, response)
-
-
-class PooledRewardConfig(PretrainedConfig):
-    """A reward model's backbone, as the dict of its own config."""
-
-    model_type: ClassVar[str] = "pooled_reward"
-
-    def __init__(self, backbone=None, **kwargs):
-        self.backbone = backbone or {}
-        super().__init__(num_labels=1, **kwargs)
-
-
-class PooledRewardModel(PreTrainedModel):
-    """r(x, y): (b,) from a causal backbone and a head that sees every position (mean and maximum over positions).
-
-    A head on the last token alone learned next to nothing at this size (world.md).
-    """
-
-    config: PooledRewardConfig
-    base_model_prefix = "model"
-
-    def __init__(self, config):
-        super().__init__(config)
-        backbone = dict(config.backbone)
-        self.model = AutoModel.from_config(AutoConfig.for_model(backbone.pop("model_type"), **backbone))
-        width = self.model.config.hidden_size
-        self.position = nn.Linear(width, width)
-        self.pooled = nn.Linear(3 * width, 2 * width)
-        self.score = nn.Linear(2 * width, 1)
-        self.post_init()
-
-    def forward(self, input_ids, attention_mask=None, **_):
-        hidden = self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
-        seen = torch.tanh(self.position(hidden))
-        mask = attention_mask.unsqueeze(-1).to(seen.dtype)
-        mean = (seen * mask).sum(1) / mask.sum(1)
-        maximum = seen.masked_fill(mask == 0, -1.0).amax(1)
-        last = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(1)
-        end = hidden[torch.arange(len(last), device=last.device), last]
-        features = nn.functional.gelu(self.pooled(torch.cat([mean, maximum, end], -1)))
-        return SequenceClassifierOutput(logits=self.score(features))
-
-
-def new_reward_model(base, stream):
-    """A reward model on the backbone of the causal LM `base`, its head freshly initialised."""
-    config = PooledRewardConfig(backbone=base.config.to_dict(), pad_token_id=base.config.pad_token_id)
-    with seeded(stream):
-        model = PooledRewardModel(config)
-    model.model.load_state_dict(base.get_decoder().state_dict())
-    return model
-
-
-def load_reward_model(folder):
-    """A reward model saved by this project."""
-    _need(folder, "config.json", "model.safetensors")
-    with quiet():
-        return PooledRewardModel.from_pretrained(folder, local_files_only=True).to(device()).eval()

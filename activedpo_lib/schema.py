@@ -25,6 +25,7 @@ class TaskParams:
     sft_rows: int = ranged(1600, 1, unit="rows")
     comparison_rows: int = ranged(20000, 2, unit="rows")
     prompt_rows: int = ranged(2000, 2, unit="rows")
+    damaged: float = ranged(0.2, 0.0, 1.0, "share of damaged responses among the world's comparisons")
     max_new_tokens: int = ranged(24, 1, unit="tokens")  # D9
 
 

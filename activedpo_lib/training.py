@@ -7,7 +7,8 @@ from datasets import Dataset
 from transformers import PrinterCallback
 from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
 
-from activedpo_lib.models import adapter_state, encode_pair, encode_prompt, encode_response, quiet, set_adapter_state
+from activedpo_lib.models import adapter_state, encode_pair, encode_prompt, encode_response, set_adapter_state
+from activedpo_lib.runtime import quiet
 
 
 class TrainingDiverged(RuntimeError):
@@ -82,7 +83,7 @@ class TokenDPOTrainer(DPOTrainer):
 
 def dpo_trainer(policy, tokenizer, labelled, config, stream, folder, beta, epochs, learning_rate, batch_size, warmup,
                 gradient_checkpointing=False):  # fmt: skip
-    """A trainer that carries the policy's adapter on, with pi_SFT as its reference.
+    """A trainer that carries the policy's adapter on, with pi_SFT as its reference. `policy` is taken apart: use the trainer's.
 
     A PeftModel given to TRL as it is would be compared with a *copy of its current adapter*, pi_{t-1} (loading.md, the
     reference trap). The plain base and `config` make TRL take the adapter-off model, pi_SFT, instead.
@@ -92,11 +93,11 @@ def dpo_trainer(policy, tokenizer, labelled, config, stream, folder, beta, epoch
         {"prompt_ids": pair.prompt_tokens, "chosen_ids": pair.chosen.tokens, "rejected_ids": pair.rejected.tokens}
         for pair in labelled
     ]
-    arguments = _arguments(folder, stream, epochs, learning_rate, batch_size) | {
-        "gradient_checkpointing": gradient_checkpointing
-    }
+    shared = _arguments(
+        folder, stream, epochs, learning_rate, batch_size, gradient_checkpointing=gradient_checkpointing
+    )
     arguments = DPOConfig(
-        **arguments, beta=beta, warmup_steps=warmup, lr_scheduler_type="linear", precompute_ref_log_probs=True
+        **shared, beta=beta, warmup_steps=warmup, lr_scheduler_type="linear", precompute_ref_log_probs=True
     )
     trainer = TokenDPOTrainer(
         base, args=arguments, train_dataset=Dataset.from_list(examples), processing_class=tokenizer, peft_config=config

@@ -1,5 +1,6 @@
 """The strict wrapper around papermill, and the batch's command line."""
 
+import subprocess
 import sys
 
 import nbformat
@@ -85,3 +86,12 @@ def test_two_batches_of_one_profile_do_not_run_at_once(tmp_path, monkeypatch, ca
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert batch.run("smoke", 1, 1) == 2
     assert "another batch of profile smoke is running" in capsys.readouterr().err
+
+
+def test_a_second_process_waits_for_the_first_to_finish_a_notebook(tmp_path):
+    path = notebook(tmp_path / "a.ipynb", ["x = 1", "import time; time.sleep(3)"])
+    command = [sys.executable, "-m", "activedpo_lib.execute", str(path), str(tmp_path / "out.ipynb")]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate()[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    assert sum("is being written by another process; waiting for it" in text for text in said) == 1

@@ -8,8 +8,8 @@ import pytest
 LIBRARY = Path(__file__).parent.parent / "activedpo_lib"
 FLOORS = (
     {"schema", "streams", "records"},
-    {"params", "formulas", "projection", "design", "store"},
-    {"tasks", "models", "logps", "plots", "tables"},
+    {"params", "formulas", "projection", "design", "store", "runtime"},
+    {"tasks", "models", "reward_models", "logps", "plots", "tables"},
     {"generation", "gradients", "measures", "oracles", "training", "evaluation"},
     {"strategies", "candidates", "checkpoints", "artifacts"},
     {"rounds", "execute", "batch", "bases"},

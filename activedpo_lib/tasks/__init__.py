@@ -12,4 +12,6 @@ def load_task(params, evaluation_prompts, comparisons=True):
     if params.source == "files":
         return files_task(params.name, params.sft, params.comparisons, params.prompts, evaluation_prompts)
     rows = params.comparison_rows if comparisons else 0
-    return world_task(params.name, params.sft_rows, rows, params.prompt_rows, evaluation_prompts, params.split)
+    return world_task(
+        params.name, params.sft_rows, rows, params.prompt_rows, evaluation_prompts, params.split, params.damaged
+    )

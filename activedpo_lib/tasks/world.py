@@ -69,25 +69,25 @@ def _lexicon(language):
     return [word for values in language.GRAMMAR.slots.values() for word in values]
 
 
-def draw_response(language, prompt, rng):
-    """A response for the reward model's data: a persona's or a free writer's, half each; every fifth is damaged."""
+def draw_response(language, prompt, rng, damaged=0.2):
+    """A response for the reward model's data: a persona's or a free writer's, half each; the share `damaged` is damaged."""
     persona = choose(rng, language.PERSONAS) if rng.random() < 0.5 else None
     text = write(language, prompt, rng, persona)
-    return corrupt(language, text, rng) if rng.random() < 0.2 else text
+    return corrupt(language, text, rng) if rng.random() < damaged else text
 
 
-def comparisons(language, prompts, rng):
+def comparisons(language, prompts, rng, damaged=0.2):
     """Human comparisons with Bradley-Terry noise on the utility, one a prompt."""
     rows = []
     for prompt in prompts:
-        first, second = draw_response(language, prompt, rng), draw_response(language, prompt, rng)
+        first, second = (draw_response(language, prompt, rng, damaged) for _ in range(2))
         if not truth.prefers_first(prompt, first, second, language.GRAMMAR, rng):
             first, second = second, first
         rows.append(Comparison(prompt.text, " " + first, " " + second))
     return tuple(rows)
 
 
-def world_task(name, sft_rows, comparison_rows, prompt_rows, evaluation_rows, split="figures"):
+def world_task(name, sft_rows, comparison_rows, prompt_rows, evaluation_rows, split="figures", damaged=0.2):
     """The task `tldr` or `webgpt` of the built-in world; without comparison_rows, no comparison is held out either.
 
     `split` names the world's draw: figures come from "figures", all tuning from "tuning" (the rules of an honest
@@ -105,7 +105,7 @@ def world_task(name, sft_rows, comparison_rows, prompt_rows, evaluation_rows, sp
     return Task(
         name=name,
         sft=demonstrations(language, prompts("sft", sft_rows), root.child("writers").numpy()),
-        comparisons=comparisons(language, prompts("compared", comparison_rows), root.child("labels").numpy()),
+        comparisons=comparisons(language, prompts("compared", comparison_rows), root.child("labels").numpy(), damaged),
         held_out=comparisons(language, held_out, root.child("held-out-labels").numpy()),
         prompts=prompts("pool", prompt_rows),
         evaluation=prompts("evaluation", evaluation_rows),

@@ -1,0 +1,67 @@
+"""The reward model (floor 2): a causal backbone with a head that sees every position."""
+
+from typing import ClassVar
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from activedpo_lib.runtime import device, need_files, quiet, seeded
+
+
+class PooledRewardConfig(PretrainedConfig):
+    """A reward model's backbone, as the dict of its own config."""
+
+    model_type: ClassVar[str] = "pooled_reward"
+
+    def __init__(self, backbone=None, **kwargs):
+        self.backbone = backbone or {}
+        super().__init__(num_labels=1, **kwargs)
+
+
+class PooledRewardModel(PreTrainedModel):
+    """r(x, y): (b,) from a causal backbone and a head that sees every position (mean and maximum over positions).
+
+    A head on the last token alone learned next to nothing at this size (world.md).
+    """
+
+    config: PooledRewardConfig
+    base_model_prefix = "model"
+
+    def __init__(self, config):
+        super().__init__(config)
+        backbone = dict(config.backbone)
+        self.model = AutoModel.from_config(AutoConfig.for_model(backbone.pop("model_type"), **backbone))
+        width = self.model.config.hidden_size
+        self.position = nn.Linear(width, width)
+        self.pooled = nn.Linear(3 * width, 2 * width)
+        self.score = nn.Linear(2 * width, 1)
+        self.post_init()
+
+    def forward(self, input_ids, attention_mask=None, **_):
+        hidden = self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+        seen = torch.tanh(self.position(hidden))
+        mask = attention_mask.unsqueeze(-1).to(seen.dtype)
+        mean = (seen * mask).sum(1) / mask.sum(1)
+        maximum = seen.masked_fill(mask == 0, -1.0).amax(1)
+        last = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(1)
+        end = hidden[torch.arange(len(last), device=last.device), last]
+        features = nn.functional.gelu(self.pooled(torch.cat([mean, maximum, end], -1)))
+        return SequenceClassifierOutput(logits=self.score(features))
+
+
+def new_reward_model(base, stream):
+    """A reward model on the backbone of the causal LM `base`, its head freshly initialised."""
+    config = PooledRewardConfig(backbone=base.config.to_dict(), pad_token_id=base.config.pad_token_id)
+    with seeded(stream):
+        model = PooledRewardModel(config)
+    model.model.load_state_dict(base.get_decoder().state_dict())
+    return model
+
+
+def load_reward_model(folder):
+    """A reward model saved by this project."""
+    need_files(folder, "config.json", "model.safetensors")
+    with quiet():
+        return PooledRewardModel.from_pretrained(folder, local_files_only=True).to(device()).eval()

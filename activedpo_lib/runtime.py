@@ -1,0 +1,59 @@
+"""What models and trainers run in (floor 1): device, seeds, silence, and the files that a model folder must have."""
+
+import contextlib
+import logging
+import os
+import warnings
+from pathlib import Path
+
+import datasets
+import torch
+
+
+@contextlib.contextmanager
+def seeded(stream):
+    """Torch's global generator set from `stream` inside the block, and as it was after it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(stream.seed)
+        yield
+
+
+@contextlib.contextmanager
+def quiet():
+    """No progress bars, notices and deprecations of the libraries' own: a run prints one line a round."""
+    from transformers.utils import logging as notices
+
+    logger = logging.getLogger("transformers")
+    level, before = logger.level, os.environ.get("TQDM_DISABLE")
+    notices.disable_progress_bar()
+    datasets.disable_progress_bars()
+    logger.setLevel(logging.ERROR)
+    os.environ["TQDM_DISABLE"] = "1"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)
+        notices.enable_progress_bar()
+        datasets.enable_progress_bars()
+        os.environ.pop("TQDM_DISABLE")
+        if before is not None:
+            os.environ["TQDM_DISABLE"] = before
+
+
+def device():
+    """The accelerator if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def need_files(folder, *names):
+    """Raise FileNotFoundError naming the files that a model folder lacks."""
+    missing = [name for name in names if not (Path(folder) / name).is_file()]
+    if "model.safetensors" in missing and (Path(folder) / "model.safetensors.index.json").is_file():
+        missing.remove("model.safetensors")
+    if missing:
+        raise FileNotFoundError(
+            f"{folder} is not a model folder: it lacks {missing}; save one there with model.save_pretrained(folder) "
+            "and tokenizer.save_pretrained(folder)"
+        )
