@@ -24,12 +24,12 @@ def check(profile):
     return grid
 
 
-def snakemake(profile, seeds, cores, *more):
+def snakemake(profile, seeds, cores):
     """The engine's command line."""
     return [
         sys.executable, "-m", "snakemake", "--snakefile", str(HOME / "Snakefile"), "--directory", str(HOME),
         "--cores", str(cores), "--rerun-incomplete", "--keep-going", "--nolock", "--quiet", "host", "rules", "reason",
-        "--config", f"profile={profile}", f"seeds={seeds}", *more,
+        "--config", f"profile={profile}", f"seeds={seeds}",
     ]  # fmt: skip
 
 
@@ -40,6 +40,8 @@ def main(arguments=None):
     parser.add_argument("--seeds", type=int, default=0, help="how many seeds; the profile's own number by default")
     parser.add_argument("--cores", default="all")
     given = parser.parse_args(arguments)
+    if given.profile.endswith((".yaml", ".yml")):  # notebooks run in another folder
+        given.profile = str(Path(given.profile).resolve())
     try:
         grid = check(given.profile)
     except (ParamsError, DataError) as error:
@@ -60,7 +62,7 @@ def run(profile, seeds, cores):
     runs.mkdir(parents=True, exist_ok=True)
     link = runs / "figures"  # executed copies show ../figures/..., as the source notebooks do
     if not link.is_symlink():
-        link.symlink_to(HOME / figures_folder(name), target_is_directory=True)
+        link.symlink_to(Path("../..") / figures_folder(name), target_is_directory=True)
     with open(runs / ".lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
