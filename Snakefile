@@ -15,6 +15,7 @@ SEEDS = list(range(int(config.get("seeds") or len(GRID.seeds))))
 BASELINES = [strategy for strategy in GRID.strategies if strategy != "activedpo"]
 RUNS = f"runs/{NAME}"
 FIGURES = figures_folder(NAME)
+KNOWN = load_params(PROFILE).task.source == "world"  # only there is the truth known
 EXECUTE = f"{sys.executable} -m activedpo_lib.execute"
 # Notebooks run in notebooks/, so their paths start from there.
 SHARED = f"-p profile {PROFILE} -p root ../{RUNS}"
@@ -33,6 +34,7 @@ rule all:
         f"{FIGURES}/fig5_win_rate.csv",
         f"{RUNS}/tables/tour.csv",
         f"{RUNS}/tables/world.csv",
+        [f"{RUNS}/tables/over_optimisation.csv"] if KNOWN else [],
 
 
 rule world:
@@ -96,6 +98,16 @@ rule baselines:
     shell:
         f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p task {{wildcards.task}} -p model {{wildcards.model}}"
         f" -p strategies '{BASELINES}' -p seeds '{SEEDS}' -p table ../{{output}}"
+
+
+rule over_optimisation:
+    input:
+        "notebooks/07_over_optimisation.ipynb",
+        f"{RUNS}/tables/baselines_{GRID.tasks[0]}_{GRID.models[0]}.csv",
+    output: f"{RUNS}/tables/over_optimisation.csv"
+    log: f"{RUNS}/notebooks/07_over_optimisation.ipynb"
+    params: depends_on()
+    shell: f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p seeds '{SEEDS[:3]}' -p table ../{{output}}"
 
 
 rule main_results:

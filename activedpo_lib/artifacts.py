@@ -32,8 +32,7 @@ def make_shipped_base(family, seed, rows, folder):
     tokenizer = models.word_tokenizer(vocabulary())
     root = stream(seed, "base", family)
     model = pretrain(family, tokenizer, base_text(rows), 96, 2, 4, 1.0, 2.0e-3, root)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    models.save(model, tokenizer, folder)
 
 
 def base_folder(params, root, seed=0, say=print):
@@ -64,8 +63,7 @@ def _pretrain_on_files(params, seed, folder):
     root = stream(seed, "base", params.task.name, model.family)
     sizes = (model.hidden_size, model.layers, model.heads)
     trained = pretrain(model.family, tokenizer, rows, *sizes, model.pretrain_epochs, model.pretrain_learning_rate, root)
-    trained.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    models.save(trained, tokenizer, folder)
 
 
 def sft_folder(params, seed, root, say=print):
@@ -80,8 +78,7 @@ def sft_folder(params, seed, root, say=print):
         randomness = stream(seed, "sft", params.task.name, params.model.name)
         model, loss = training.sft(model, tokenizer, task.sft, **dataclasses.asdict(params.sft), stream=randomness)
         with write_folder(folder) as aside:
-            model.save_pretrained(aside)
-            tokenizer.save_pretrained(aside)
+            models.save(model, tokenizer, aside)
             write_json(aside / "made.json", {"loss": loss, **provenance(params.digest("task", "model", "sft"), seed)})
         say(
             f"[{params.task.name} {params.model.name} seed {seed}] SFT on {len(task.sft)} demonstrations: loss {loss:.3f} nats"
@@ -110,8 +107,7 @@ def oracle_folder(params, root, say=print):
             "held_out": len(task.held_out),
         }
         with write_folder(folder) as aside:
-            model.save_pretrained(aside)
-            tokenizer.save_pretrained(aside)
+            models.save(model, tokenizer, aside)
             write_json(aside / "made.json", made | provenance(params.digest("task", "oracle"), REWARD_SEED))
         say(f"[{params.task.name}] reward model: right on {accuracy:.1%} of {len(task.held_out)} held-out human labels")
     return folder

@@ -49,6 +49,13 @@ def new_policy(family, vocabulary, hidden_size, layers, heads, stream):
         return AutoModelForCausalLM.from_config(config)
 
 
+def save(model, tokenizer, folder):
+    """Write model and tokenizer to `folder`, as the load functions read them."""
+    with quiet():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
 def load_tokenizer(folder):
     """The tokenizer of a local model folder. Raises FileNotFoundError naming what is missing."""
     need_files(folder, "config.json", "tokenizer.json")
