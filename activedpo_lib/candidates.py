@@ -4,10 +4,11 @@ import dataclasses
 
 import numpy as np
 
+from activedpo_lib.formulas import implicit_reward
 from activedpo_lib.generation import generate
 from activedpo_lib.gradients import gradient_sizes, response_features
 from activedpo_lib.logps import response_logps
-from activedpo_lib.measures import implicit_rewards, last_hidden_states, predictive_entropy, reference
+from activedpo_lib.measures import last_hidden_states, predictive_entropy, reference, reference_logps
 from activedpo_lib.projection import make_projection
 from activedpo_lib.records import Candidates
 
@@ -61,11 +62,13 @@ def measure(
     columns = {"prompt": owner, "prompt_ids": tuple(p.id for p in pool.prompts), "ids": pair_ids(pool)}
     if "phi" in needs:
         columns |= gradient_columns(policy, pool, labelled, settings, stream, kept_phi, ridge)
+    if needs & {"margin", "entropy"}:
+        logps = response_logps(policy, *sequences(pool), settings.token_budget)
     if "margin" in needs:
-        rewards = implicit_rewards(policy, *sequences(pool), beta, settings.token_budget)
+        rewards = implicit_reward(logps, reference_logps(policy, *sequences(pool), settings.token_budget), beta)
         columns["margin"] = rewards[pool.pairs[:, 0]] - rewards[pool.pairs[:, 1]]
     if "entropy" in needs:
-        columns["entropy"] = entropies(policy, tokenizer, pool, settings, entropy)
+        columns["entropy"] = entropies(policy, tokenizer, pool, logps, settings, entropy)
     if "hidden" in needs:
         columns |= hidden_columns(policy, pool, labelled, settings)
     return Candidates(**columns)
@@ -121,13 +124,13 @@ def gradient_columns(policy, pool, labelled, settings, stream, kept_phi, ridge):
     return {"phi": phi, "past_phi": past_phi, "ridge": ridge}
 
 
-def entropies(policy, tokenizer, pool, settings, extra):
-    """H(x) of each prompt, (prompts,) nats: over `entropy_samples` extra samples, or the pool's own responses."""
-    samples = pool
-    if settings.entropy_samples:
-        samples = generate(policy, tokenizer, pool.prompts, responses=settings.entropy_samples, **extra)
-    logps = response_logps(policy, *sequences(samples), settings.token_budget)
-    return predictive_entropy(logps, samples.owner, len(pool.prompts))
+def entropies(policy, tokenizer, pool, logps, settings, extra):
+    """H(x) of each prompt, (prompts,) nats: over `entropy_samples` extra samples, or the pool's own responses' logps."""
+    if not settings.entropy_samples:
+        return predictive_entropy(logps, pool.owner, len(pool.prompts))
+    samples = generate(policy, tokenizer, pool.prompts, responses=settings.entropy_samples, **extra)
+    drawn = response_logps(policy, *sequences(samples), settings.token_budget)
+    return predictive_entropy(drawn, samples.owner, len(pool.prompts))
 
 
 def hidden_columns(policy, pool, labelled, settings):

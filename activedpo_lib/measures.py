@@ -16,12 +16,16 @@ def reference(policy):
         yield policy
 
 
+def reference_logps(policy, prompts, responses, token_budget=4096):
+    """log pi_ref(y|x), (n,) float32 nats; token ids in."""
+    with reference(policy):
+        return response_logps(policy, prompts, responses, token_budget)
+
+
 def implicit_rewards(policy, prompts, responses, beta, token_budget=4096):
     """r(x, y) under the policy, its reference pi_SFT (the adapter off), (n,) float32 nats; token ids in."""
     ours = response_logps(policy, prompts, responses, token_budget)
-    with reference(policy):
-        theirs = response_logps(policy, prompts, responses, token_budget)
-    return implicit_reward(ours, theirs, beta)
+    return implicit_reward(ours, reference_logps(policy, prompts, responses, token_budget), beta)
 
 
 def predictive_entropy(logps, owner, prompts):

@@ -119,7 +119,7 @@ def test_a_pool_without_pairs_says_what_to_do(tokenizer, prompts):
 
 
 def test_only_needed_columns_are_measured(pool, tokenizer):
-    found = measure(make_policy(), tokenizer, pool, {"margin"}, (), SelectionParams(), stream(0, "p"))
+    found = measure(make_policy(), tokenizer, pool, frozenset({"margin"}), (), SelectionParams(), stream(0, "p"))
     assert found.phi is None
     assert found.hidden is None
     assert found.entropy is None
