@@ -55,8 +55,8 @@ def measure(
 
     labelled: all LabelledPairs so far; settings: SelectionParams; stream: the seed's "projection" stream, one for all
     rounds (D7); kept_phi: (k, d) the labelled pairs' features as they were picked (D3 "keep"); ridge: V_0's absolute
-    number where known, else it is set from this pool, the first (D2); entropy: {} or GenerationParams fields for H's
-    extra samples.
+    number where known, else it is set from this pool, the first (D2); entropy: arguments of `generate` for H's extra
+    samples (stream, max_new_tokens, batch_sequences).
     """
     owner = pool.owner[pool.pairs[:, 0]]
     columns = {"prompt": owner, "prompt_ids": tuple(p.id for p in pool.prompts), "ids": pair_ids(pool)}

@@ -78,8 +78,12 @@ def grid_figure(table, measure, title):
     """Figures 1 and 5: a column a task and model; above the curves, below the paired difference to Random."""
     cells = list(dict.fromkeys(zip(table["task"], table["model"], strict=True)))
     seeds = table["seed"].nunique()
-    figure, axes = plt.subplots(2, len(cells), figsize=(max(5.5, 3.1 * len(cells) + 0.4), 5.6), squeeze=False, sharex=True,
-                                sharey="row", height_ratios=[3, 2], layout="constrained")  # fmt: skip
+    size = (max(5.5, 3.1 * len(cells) + 0.4), 5.6)
+    figure, axes = plt.subplots(
+        2, len(cells), figsize=size, squeeze=False, sharex=True, height_ratios=[3, 2], layout="constrained"
+    )
+    for ax in axes[0, 1:]:  # one scale for what is compared across columns; each difference has its own
+        ax.sharey(axes[0, 0])
     for (task, model), (above, below) in zip(cells, axes.T, strict=True):
         own = table[(table["task"] == task) & (table["model"] == model)]
         curves(own, measure, above).set(title=f"{task}, {model}", xlabel="")
