@@ -1,5 +1,6 @@
 """A run's folder (floor 4): one sub-folder a finished round, whole or absent; everything that crosses rounds."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,16 @@ def save_round(run, t, row, provenance, state, labelled=(), arrays=None):
         save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / "adapter.safetensors")
         np.savez(folder / "arrays.npz", **(arrays or {}))
         write_json(folder / "row.json", row)
+
+
+def provenances(root, digests, seeds):
+    """The code and commits that made the runs under `root` with these params' hashes and seeds, each once, with its runs."""
+    counts = Counter()
+    for path in Path(root).glob("rounds/*/*/*/seed*/round0/provenance.json"):
+        found = read_json(path)
+        if found["params"] in set(digests) and found["seed"] in seeds:
+            counts[found["code"], found["commit"]] += 1
+    return [{"code": code, "commit": commit, "runs": runs} for (code, commit), runs in sorted(counts.items())]
 
 
 def load_adapter(run, t):

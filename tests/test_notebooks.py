@@ -49,6 +49,9 @@ def test_smoke_makes_figures_with_tables_and_provenance(smoke):
         assert (figures / f"{name}.svg").read_text().startswith("<?xml")
     found = read_json(figures / "provenance.json")
     assert found["notebook"] == "06_main_results"
+    runs = len(grid.tasks) * len(grid.models) * len(grid.strategies) * len(grid.seeds)
+    assert max(made["runs"] for made in found["runs"]) == runs
+    assert found["code"] in {made["code"] for made in found["runs"]}
     params = load_params("smoke", "tldr", "llama", "activedpo")
     assert found["params"]["tldr/llama/activedpo"] == params.digest()
 

@@ -101,12 +101,15 @@ def world_task(name, sft_rows, comparison_rows, prompt_rows, evaluation_rows, sp
         rng = root.child(part).numpy()
         return tuple(draw_prompt(language, rng, f"{name}-{part}-{i}") for i in range(count))
 
-    held_out = prompts("held-out", HELD_OUT if comparison_rows else 0)
+    held_out = comparisons(
+        language, prompts("held-out", HELD_OUT if comparison_rows else 0), root.child("held-out-labels").numpy()
+    )
     return Task(
         name=name,
         sft=demonstrations(language, prompts("sft", sft_rows), root.child("writers").numpy()),
         comparisons=comparisons(language, prompts("compared", comparison_rows), root.child("labels").numpy(), damaged),
-        held_out=comparisons(language, held_out, root.child("held-out-labels").numpy()),
+        # Twice the same text teaches nothing (its gradient is zero) and tells nothing: it is in no accuracy.
+        held_out=tuple(row for row in held_out if row.chosen != row.rejected),
         prompts=prompts("pool", prompt_rows),
         evaluation=prompts("evaluation", evaluation_rows),
         utility=partial(truth.utility, grammar=language.GRAMMAR),
