@@ -61,6 +61,8 @@ def _pretrain_on_files(params, seed, folder):
     ]
     tokenizer = models.bpe_tokenizer((row["prompt"] + row["completion"] for row in rows), model.vocabulary)
     root = stream(seed, "base", params.task.name, model.family)
+    order = root.child("rows").numpy().permutation(len(rows))[: model.pretrain_rows or None]
+    rows = [rows[i] for i in order]
     sizes = (model.hidden_size, model.layers, model.heads)
     trained = pretrain(model.family, tokenizer, rows, *sizes, model.pretrain_epochs, model.pretrain_learning_rate, root)
     models.save(trained, tokenizer, folder)

@@ -22,6 +22,7 @@ class TaskParams:
     sft: str = ""  # D15
     comparisons: str = ""
     prompts: str = ""
+    most_rows: int = ranged(0, 0, unit="rows used of each of the user's files; 0 takes all")
     sft_rows: int = ranged(1600, 1, unit="rows")
     comparison_rows: int = ranged(20000, 2, unit="rows")
     prompt_rows: int = ranged(2000, 2, unit="rows")
@@ -40,6 +41,7 @@ class ModelParams:
     layers: int = ranged(2, 1)
     heads: int = ranged(4, 1)
     vocabulary: int = ranged(4000, 64, unit="tokens")
+    pretrain_rows: int = ranged(0, 0, unit="rows of the user's text; 0 takes all")
     pretrain_epochs: float = ranged(8.0, 0.0, unit="epochs")
     pretrain_learning_rate: float = ranged(2.0e-3, 0.0, 1.0)
     dtype: Literal["float32", "bfloat16"] = "float32"

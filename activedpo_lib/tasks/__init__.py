@@ -10,7 +10,9 @@ def load_task(params, evaluation_prompts, comparisons=True):
     Raises DataError naming file and line for a malformed row of the user's files, before any training.
     """
     if params.source == "files":
-        return files_task(params.name, params.sft, params.comparisons, params.prompts, evaluation_prompts)
+        return files_task(
+            params.name, params.sft, params.comparisons, params.prompts, evaluation_prompts, params.most_rows
+        )
     rows = params.comparison_rows if comparisons else 0
     return world_task(
         params.name, params.sft_rows, rows, params.prompt_rows, evaluation_prompts, params.split, params.damaged

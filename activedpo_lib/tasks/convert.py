@@ -18,7 +18,7 @@ from pathlib import Path
 from activedpo_lib.store import write_text
 
 PREFERENCES = tuple(combinations(range(1, 5), 2))  # the order of QA-feedback's six: 12, 13, 14, 23, 24, 34
-MOST_WORDS = 120  # of an abstract, cut at a sentence's end: a laptop's share of memory and time
+MOST_WORDS = 60  # of an abstract, cut at a sentence's end: a laptop's share of memory and time
 
 
 def convert_qa(records):

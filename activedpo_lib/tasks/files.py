@@ -72,14 +72,16 @@ def _row(where, line, columns):
     return {column: row[column] for column in columns}
 
 
-def files_task(name, sft, comparisons, prompts, evaluation_prompts):
-    """A Task from three JSONL files. A tenth of the comparisons, split by prompt, is held out.
+def files_task(name, sft, comparisons, prompts, evaluation_prompts, most_rows=0):
+    """A Task from the first `most_rows` rows (0: all) of three JSONL files, which are checked whole.
 
+    A tenth of the comparisons, split by prompt, is held out.
     The evaluation prompts are drawn once from the prompts and held out from every pool (D14).
     """
-    sft_rows = read_rows(sft, ("prompt", "completion"), ("prompt", "completion"))
-    compared = read_rows(comparisons, ("prompt", "chosen", "rejected"), ("prompt", "chosen", "rejected"))
-    texts = [row["prompt"] for row in read_rows(prompts, ("prompt",), ("prompt",))]
+    most = most_rows or None
+    sft_rows = read_rows(sft, ("prompt", "completion"), ("prompt", "completion"))[:most]
+    compared = read_rows(comparisons, ("prompt", "chosen", "rejected"), ("prompt", "chosen", "rejected"))[:most]
+    texts = [row["prompt"] for row in read_rows(prompts, ("prompt",), ("prompt",))][:most]
     if len(texts) <= evaluation_prompts:
         raise DataError(
             f"{prompts}: {len(texts)} prompts, of which evaluation takes {evaluation_prompts}: none is left for the pool; "
