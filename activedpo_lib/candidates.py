@@ -1,5 +1,6 @@
 """What a strategy sees of a pool (floor 4): only the columns that it needs are measured."""
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -20,20 +21,11 @@ def make_pool(policy, tokenizer, prompts, stream, settings, max_new_tokens, labe
 
     Raises ValueError where no pair is left.
     """
-    arguments = (
-        tokenizer,
-        prompts,
-        stream,
-        settings.responses,
-        max_new_tokens,
-        settings.temperature,
-        settings.batch_sequences,
-    )
-    if from_reference:
-        with reference(policy):
-            pool = generate(policy, *arguments)
-    else:
-        pool = generate(policy, *arguments)
+    with reference(policy) if from_reference else contextlib.nullcontext():
+        pool = generate(
+            policy, tokenizer, prompts, stream, settings.responses, max_new_tokens, settings.temperature,
+            settings.batch_sequences,
+        )  # fmt: skip
     known = {(p.prompt.id, frozenset((p.chosen.tokens, p.rejected.tokens))) for p in labelled}
     names = [
         (pool.prompts[pool.owner[a]].id, frozenset((pool.responses[a].tokens, pool.responses[b].tokens)))

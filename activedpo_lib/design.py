@@ -24,7 +24,7 @@ def _check(phi, batch_size, ridge, past_phi, ties):
         raise ValueError(
             f"cannot pick {batch_size} pairs from a pool of {len(phi)}; lower batch_size or enlarge the pool"
         )
-    if past_phi is not None and past_phi.shape[1:] != phi.shape[1:]:
+    if past_phi.shape[1:] != phi.shape[1:]:
         raise ValueError(f"past_phi must be (labelled, {phi.shape[1]}) like phi, got shape {past_phi.shape}")
     if ties is not None and len(ties) != len(phi):
         raise ValueError(f"ties must hold one number a pair: {len(phi)}, got {len(ties)}")
@@ -32,24 +32,27 @@ def _check(phi, batch_size, ridge, past_phi, ties):
 
 def _past_rows(past, ridge):
     """Q's rows (k, d) for the labelled pairs: one Cholesky of the k x k kernel."""
-    if past is None or not len(past):
-        return None
-    past = np.asarray(past, dtype=np.float64)
+    if not len(past):
+        return past
     factor, _ = cho_factor(past @ past.T + ridge * np.eye(len(past)), lower=True)
     return solve_triangular(factor, past, lower=True)
 
 
 def uncertainty(phi, ridge, past_phi=None):
     """||phi||_{V^-1}, (n,) float64, V = ridge I + past_phi' past_phi (Prop. 1). phi (n, d), past_phi (k, d)."""
+    phi, past = _float64(phi, past_phi)
+    _check(phi, 0, ridge, past, None)
+    return np.sqrt(_residual(phi, _past_rows(past, ridge)) / ridge)
+
+
+def _float64(phi, past_phi):
+    """Both as float64; no labelled pairs are (0, d) of them."""
     phi = np.asarray(phi, dtype=np.float64)
-    _check(phi, 0, ridge, past_phi, None)
-    return np.sqrt(_residual(phi, _past_rows(past_phi, ridge)) / ridge)
+    return phi, np.empty((0, *phi.shape[1:])) if past_phi is None else np.asarray(past_phi, dtype=np.float64)
 
 
 def _residual(phi, rows):
-    residual = np.einsum("nd,nd->n", phi, phi)
-    if rows is not None:
-        residual -= np.einsum("nk,nk->n", *[phi @ rows.T] * 2)
+    residual = np.einsum("nd,nd->n", phi, phi) - np.einsum("nk,nk->n", *[phi @ rows.T] * 2)
     return np.maximum(residual, 0.0)
 
 
@@ -69,14 +72,13 @@ def select_greedy(phi, batch_size, ridge, past_phi=None, ties=None, groups=None)
     Returns Selection(indices (b,), scores (b,): the norm when picked), b < batch_size only where groups run out.
     Raises ValueError for shapes that do not fit, features that are not finite, ridge <= 0, or a batch above n.
     """
-    phi = np.asarray(phi, dtype=np.float64)
-    _check(phi, batch_size, ridge, past_phi, ties)
+    phi, past = _float64(phi, past_phi)
+    _check(phi, batch_size, ridge, past, ties)
     ties = np.arange(len(phi)) if ties is None else np.asarray(ties)
-    past = _past_rows(past_phi, ridge)
-    residual = _residual(phi, past)
-    rows = np.empty((batch_size + (0 if past is None else len(past)), phi.shape[1]))
-    filled = 0 if past is None else len(past)
-    rows[:filled] = 0 if past is None else past
+    filled = len(past)
+    rows = np.empty((filled + batch_size, phi.shape[1]))
+    rows[:filled] = _past_rows(past, ridge)
+    residual = _residual(phi, rows[:filled])
     free = np.ones(len(phi), dtype=bool)
     picked, scores = [], []
     while len(picked) < batch_size and free.any():

@@ -3,7 +3,6 @@
 import gc
 import time
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -176,12 +175,9 @@ def train(run, policy, labelled, new, t):
 def evaluate_policy(run, policy, initial_rewards=None):
     """Measures on the held-out prompts; prompts and sampling numbers are the same in every round and strategy (D14)."""
     params, count = run.params, run.params.evaluation.responses
-    answer = partial(
-        generate, stream=run.stream("evaluate"), responses=count, max_new_tokens=params.task.max_new_tokens
-    )
-    pool = answer(
-        policy, run.tokenizer, run.task.evaluation,
-        temperature=params.generation.temperature, batch_sequences=params.generation.batch_sequences,
+    pool = generate(
+        policy, run.tokenizer, run.task.evaluation, run.stream("evaluate"), count, params.task.max_new_tokens,
+        params.generation.temperature, params.generation.batch_sequences,
     )  # fmt: skip
     return evaluate(pool, count, run.score, initial_rewards, run.task.utility)
 

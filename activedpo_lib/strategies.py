@@ -50,13 +50,17 @@ def aplp(settings):
     def select(candidates, batch_size, stream):
         ties = stream.keys(candidates.ids)
         certainty = np.abs(candidates.margin.astype(np.float64))
+
+        def best_of(rows, count):
+            return rows[largest(certainty[rows], count, ties[rows]).indices]
+
         prompts = np.unique(candidates.prompt)
         prompt_ties = stream.child("prompts").keys([candidates.prompt_ids[p] for p in prompts])
         kept = prompts[
             largest(candidates.entropy[prompts], shortlist_size(settings, prompts, batch_size), prompt_ties).indices
         ]
-        rows = [_best_row(np.flatnonzero(candidates.prompt == p), certainty, ties) for p in kept]
-        picked = np.array(rows, dtype=np.int64)[largest(certainty[rows], batch_size, ties[rows]).indices]
+        rows = np.array([best_of(np.flatnonzero(candidates.prompt == p), 1)[0] for p in kept], dtype=np.int64)
+        picked = best_of(rows, batch_size)
         return Selection(picked, certainty[picked])
 
     return Strategy(frozenset({"margin", "entropy"}), select)
@@ -65,10 +69,6 @@ def aplp(settings):
 def shortlist_size(settings, prompts, batch_size):
     """How many prompts the entropy keeps: the share `shortlist` of them, and at least the batch (8B = 400 of 1000)."""
     return max(round(settings.shortlist * len(prompts)), batch_size)
-
-
-def _best_row(rows, values, ties):
-    return rows[np.lexsort((ties[rows], -values[rows]))[0]]
 
 
 STRATEGIES = {"random": random, "activedpo": activedpo, "apo": apo, "aplp": aplp}

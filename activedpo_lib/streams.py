@@ -52,3 +52,9 @@ def stream(seed, *names):
 def choose(rng, options):
     """One of `options`, uniformly; many times faster than `rng.choice` on short lists."""
     return options[int(rng.integers(len(options)))]
+
+
+def choose_zipf(rng, options):
+    """One of `options`, the k-th with a probability in proportion to 1/k (Zipf's law, exponent 1)."""
+    weights = [1 / rank for rank in range(1, len(options) + 1)]
+    return options[rng.choice(len(options), p=[w / sum(weights) for w in weights])]

@@ -1,9 +1,7 @@
 """The built-in TL;DR-like language: posts, summaries, six personas, four groups of taste."""
 
-import itertools
-
-from activedpo_lib.streams import choose
-from activedpo_lib.tasks.truth import Grammar, Taste, classes
+from activedpo_lib.streams import choose, choose_zipf
+from activedpo_lib.tasks.truth import Taste, make_grammar
 from activedpo_lib.tasks.words import ACTS, TLDR_SLOTS, TOPICS
 
 NAME = "tldr"
@@ -29,9 +27,7 @@ PERSONAS = (
 
 def facts(rng):
     """A post's truth: topics with Zipf(1) frequencies; each optional slot is there with probability 0.9."""
-    names = list(TOPICS)
-    weights = [1 / rank for rank in range(1, len(names) + 1)]
-    topic = names[rng.choice(len(names), p=[w / sum(weights) for w in weights])]
+    topic = choose_zipf(rng, list(TOPICS))
     people, things = (words.split() for words in TOPICS[topic])
     who, other = rng.choice(people, 2, replace=False)
     slots = {"who": str(who), "act": choose(rng, ACTS), "thing": choose(rng, things)}
@@ -70,15 +66,7 @@ def _grammar():
     slots = {"act": ACTS, **TLDR_SLOTS}
     slots["who"] = [word for people, _ in TOPICS.values() for word in people.split()]
     slots["thing"] = [word for _, things in TOPICS.values() for word in things.split()]
-    class_of = {word: slot for slot, words in slots.items() for word in words}
-    allowed = set()
-    for mask in range(2 ** len(OPTIONAL)):
-        said = {slot: slots[slot][0] for bit, slot in enumerate(OPTIONAL) if mask >> bit & 1}
-        said |= {slot: slots[slot][0] for slot in ("who", "act", "thing")}
-        for tone in TONES:
-            seen = classes(response_text(said, tone, None).split(), class_of)
-            allowed |= set(itertools.pairwise(seen))
-    return Grammar(slots, ("who", "act", "thing"), TASTES, 14, tone_of, frozenset(allowed), class_of)
+    return make_grammar(slots, ("who", "act", "thing"), OPTIONAL, TASTES, 14, TONES, tone_of, response_text)
 
 
 GRAMMAR = _grammar()

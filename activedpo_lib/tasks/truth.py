@@ -35,6 +35,23 @@ class Grammar:
     class_of: Mapping
 
 
+def make_grammar(slots, base, optional, tastes, limit, tones, tone_of, response_text, marks=None):
+    """The Grammar whose allowed bigrams are those of every response that `response_text(said, tone, cited)` can make.
+
+    A word's class is its slot, or what `marks` says of it. Every sentence may end with a citation or without one: all
+    cited and none cited cover the mixtures.
+    """
+    class_of = {word: slot for slot, words in slots.items() for word in words} | (marks or {})
+    allowed = set()
+    for mask in range(2 ** len(optional)):
+        present = [*base, *(slot for bit, slot in enumerate(optional) if mask >> bit & 1)]
+        said = {slot: slots[slot][0] for slot in present}
+        for tone in tones:
+            for cited in ({}, dict.fromkeys(said.values(), "[1]")):
+                allowed |= set(itertools.pairwise(classes(response_text(said, tone, cited).split(), class_of)))
+    return Grammar(slots, base, tastes, limit, tone_of, frozenset(allowed), class_of)
+
+
 def classes(words, class_of):
     """The token classes of a response, between START and END."""
     return [START, *(class_of.get(word, word) for word in words), END]

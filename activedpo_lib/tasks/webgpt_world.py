@@ -1,9 +1,7 @@
 """The built-in WebGPT-like language: a question with four sourced quotes, cited answers, three groups of taste."""
 
-import itertools
-
-from activedpo_lib.streams import choose
-from activedpo_lib.tasks.truth import Grammar, Taste, classes
+from activedpo_lib.streams import choose, choose_zipf
+from activedpo_lib.tasks.truth import Taste, make_grammar
 from activedpo_lib.tasks.words import CITATIONS, DOMAINS, VERBS, WEBGPT_SLOTS
 
 NAME = "webgpt"
@@ -29,9 +27,7 @@ SENTENCES = {"effect": "it brings {}", "place": "common in {}", "season": "seen 
 
 def facts(rng):
     """A question's truth: domains with Zipf(1) frequencies; the cause and three other facts are quoted."""
-    names = list(DOMAINS)
-    weights = [1 / rank for rank in range(1, len(names) + 1)]
-    domain = names[rng.choice(len(names), p=[w / sum(weights) for w in weights])]
+    domain = choose_zipf(rng, list(DOMAINS))
     subjects, causes = (words.split() for words in DOMAINS[domain])
     subject, other = map(str, rng.choice(subjects, 2, replace=False))
     cause, wrong = map(str, rng.choice(causes, 2, replace=False))
@@ -80,17 +76,10 @@ def _grammar():
     slots = {"verb": VERBS, **WEBGPT_SLOTS}
     slots["subject"] = [word for subjects, _ in DOMAINS.values() for word in subjects.split()]
     slots["cause"] = [word for _, causes in DOMAINS.values() for word in causes.split()]
-    class_of = {word: slot for slot, words in slots.items() for word in words} | dict.fromkeys(CITATIONS, "[n]")
-    allowed = set()
-    for mask in range(2 ** len(OPTIONAL)):
-        said = {slot: slots[slot][0] for bit, slot in enumerate(OPTIONAL) if mask >> bit & 1}
-        said |= {slot: slots[slot][0] for slot in ("subject", "verb", "cause")}
-        for tone in TONES:
-            for cited in ({}, dict.fromkeys(said.values(), "[1]")):
-                seen = classes(response_text(said, tone, cited).split(), class_of)
-                allowed |= set(itertools.pairwise(seen))
-    # Some facts cited and some not: every sentence may end with or without a mark, which the two extremes cover.
-    return Grammar(slots, ("subject", "verb", "cause"), TASTES, 20, tone_of, frozenset(allowed), class_of)
+    base = ("subject", "verb", "cause")
+    return make_grammar(
+        slots, base, OPTIONAL, TASTES, 20, TONES, tone_of, response_text, dict.fromkeys(CITATIONS, "[n]")
+    )
 
 
 GRAMMAR = _grammar()
