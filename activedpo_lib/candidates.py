@@ -7,7 +7,7 @@ import numpy as np
 
 from activedpo_lib.formulas import implicit_reward
 from activedpo_lib.generation import generate
-from activedpo_lib.gradients import gradient_sizes, response_features
+from activedpo_lib.gradients import gradient_shapes, response_features
 from activedpo_lib.logps import response_logps
 from activedpo_lib.measures import last_hidden_states, predictive_entropy, reference, reference_logps
 from activedpo_lib.projection import make_projection
@@ -104,7 +104,7 @@ def gradient_columns(policy, pool, labelled, settings, stream, kept_phi, ridge):
     if reembed:
         past_prompts, past_responses = labelled_sequences(labelled)
         prompts, responses = prompts + past_prompts, responses + past_responses
-    projection = make_projection(settings.projection, settings.dimensions, stream.seed, gradient_sizes(policy))
+    projection = make_projection(settings.projection, settings.dimensions, stream.seed, gradient_shapes(policy))
     features = response_features(policy, prompts, responses, projection, settings.token_budget)
     past_pairs = count + np.stack([np.arange(old), old + np.arange(old)], 1)
     how = (settings.normalise, settings.normalise_when)

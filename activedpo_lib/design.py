@@ -1,96 +1,166 @@
 """The V-norm and greedy selection (floor 1; Eq. 3, Eq. 4), in the dual form: never a d x d matrix.
 
 V = ridge I + sum over labelled and picked pairs of phi phi'. With Q so that ridge V^-1 = I - Q'Q, the squared norm
-||phi||^2 in V^-1 is r / ridge, r = phi'phi - ||Q phi||^2; a pick adds one row to Q.
+||phi||^2 in V^-1 is r / ridge, r = phi'phi - ||Q phi||^2; a pick adds one row to Q. Residuals r only fall, so one known
+from before is an upper bound: after a single pass over the pool, only pairs that could be the best are read again.
 """
 
 import numpy as np
+import torch
 from scipy.linalg import cho_factor, solve_triangular
 
 from activedpo_lib.records import Selection
+from activedpo_lib.shards import Alone
 
 # Scores this close, relative to the best, are ties: float64 sums in another order differ by less.
 TIE = 1e-9
+# What a float32 residual may be off, relative to phi'phi; bounds are raised by it.
+SLACK = 1e-5
+BLOCK_BYTES = 32 << 20
+REFRESHED, MADE_EXACT = 64, 8
 
 
-def _check(phi, batch_size, ridge, past_phi, ties):
-    if phi.ndim != 2:
-        raise ValueError(f"phi must be (pairs, dimensions), got shape {phi.shape}")
-    if not np.isfinite(phi).all():
-        raise ValueError("phi has NaN or infinite features: the model's gradients overflowed")
+def _check(phi, batch_size, ridge, past_phi, ties, pairs):
+    if len(phi.shape) != 2:
+        raise ValueError(f"phi must be (pairs, dimensions), got shape {tuple(phi.shape)}")
     if not ridge > 0:
         raise ValueError(f"ridge must be positive, got {ridge}: V_0 = ridge I must be invertible (D2)")
-    if not 0 <= batch_size <= len(phi):
-        raise ValueError(
-            f"cannot pick {batch_size} pairs from a pool of {len(phi)}; lower batch_size or enlarge the pool"
-        )
-    if past_phi.shape[1:] != phi.shape[1:]:
-        raise ValueError(f"past_phi must be (labelled, {phi.shape[1]}) like phi, got shape {past_phi.shape}")
+    if not 0 <= batch_size <= pairs:
+        raise ValueError(f"cannot pick {batch_size} pairs from a pool of {pairs}; lower batch_size or enlarge the pool")
+    if past_phi is not None and past_phi.shape[1:] != phi.shape[1:]:
+        raise ValueError(f"past_phi must be (labelled, {phi.shape[1]}) like phi, got shape {tuple(past_phi.shape)}")
     if ties is not None and len(ties) != len(phi):
         raise ValueError(f"ties must hold one number a pair: {len(phi)}, got {len(ties)}")
 
 
-def _past_rows(past, ridge):
-    """Q's rows (k, d) for the labelled pairs: one Cholesky of the k x k kernel."""
-    if not len(past):
-        return past
+def _past_rows(past_phi, dimensions, ridge):
+    """Q's rows (k, d) float64 for the labelled pairs: one Cholesky of the k x k kernel."""
+    if past_phi is None or not len(past_phi):
+        return np.empty((0, dimensions))
+    past = np.asarray(past_phi, dtype=np.float64)
     factor, _ = cho_factor(past @ past.T + ridge * np.eye(len(past)), lower=True)
     return solve_triangular(factor, past, lower=True)
 
 
-def uncertainty(phi, ridge, past_phi=None):
+def _tensor(part, dtype, device):
+    if isinstance(part, np.ndarray) and not part.flags.writeable:  # a file mapped for reading
+        part = np.array(part)
+    return torch.as_tensor(part, dtype=dtype, device=device)
+
+
+def _residuals(phi, rows, dtype):
+    """r and phi'phi of every pair, (2, n) float64, in one pass over the pool by blocks, computed in `dtype`."""
+    found = np.empty((2, len(phi)))
+    rows = rows.to(dtype)
+    step = max(1, BLOCK_BYTES // (8 * phi.shape[1]))
+    for start in range(0, len(phi), step):
+        block = _tensor(phi[start : start + step], dtype, rows.device)
+        squares = torch.linalg.vector_norm(block, dim=1).square()
+        seen = (block @ rows.T).square().sum(1) if len(rows) else torch.zeros_like(squares)
+        found[:, start : start + step] = torch.stack([squares - seen, squares]).double().cpu().numpy()
+    if not np.isfinite(found[1]).all():
+        raise ValueError("phi has NaN or infinite features: the model's gradients overflowed")
+    return found
+
+
+def uncertainty(phi, ridge, past_phi=None, device="cpu"):
     """||phi||_{V^-1}, (n,) float64, V = ridge I + past_phi' past_phi (Prop. 1). phi (n, d), past_phi (k, d)."""
-    phi, past = _float64(phi, past_phi)
-    _check(phi, 0, ridge, past, None)
-    return np.sqrt(_residual(phi, _past_rows(past, ridge)) / ridge)
+    _check(phi, 0, ridge, past_phi, None, len(phi))
+    rows = torch.from_numpy(_past_rows(past_phi, phi.shape[1], ridge)).to(device)
+    return np.sqrt(np.maximum(_residuals(phi, rows, torch.float64)[0], 0.0) / ridge)
 
 
-def _float64(phi, past_phi):
-    """Both as float64; no labelled pairs are (0, d) of them."""
-    phi = np.asarray(phi, dtype=np.float64)
-    return phi, np.empty((0, *phi.shape[1:])) if past_phi is None else np.asarray(past_phi, dtype=np.float64)
+class Residuals:
+    """The residuals of a pool: a bound from above for all, and exact (float64) for those that could be the best."""
+
+    def __init__(self, phi, past_rows, room, device):
+        past = torch.from_numpy(past_rows).to(device)
+        self._phi, self._filled = phi, len(past)
+        self._rows = torch.cat([past, past.new_empty(room, phi.shape[1])])
+        residual, squares = _residuals(phi, past, torch.float32)
+        self.bound = residual + SLACK * squares
+        self._known = np.full(len(phi), len(past))  # how many rows of Q `bound` accounts for
+        self._exact = np.zeros(len(phi), dtype=bool)  # whether SLACK is gone from it
+        self.free = np.ones(len(phi), dtype=bool)
+
+    def row(self, at):
+        """Pairs' features in float64, on the device."""
+        return _tensor(self._phi[at], torch.float64, self._rows.device)
+
+    def best(self):
+        """(the largest r, the free rows within TIE of it), all exact; (-inf, none) where nothing is free."""
+        while True:
+            top = self.bound[self.free].max(initial=-np.inf)
+            contenders = np.flatnonzero(self.free & (self.bound >= top - TIE * abs(top)))
+            if (self._known[contenders] < self._filled).any():
+                self._refresh(self._largest(self.free & (self._known < self._filled), REFRESHED))
+            elif not self._exact[contenders].all():
+                self._make_exact(self._largest(self.free & ~self._exact & (self._known == self._filled), MADE_EXACT))
+            else:
+                return top, contenders
+
+    def _largest(self, among, count):
+        rows = np.flatnonzero(among)
+        return rows if len(rows) <= count else rows[np.argpartition(-self.bound[rows], count)[:count]]
+
+    def _refresh(self, at):
+        """Take off what the rows of Q that are new to these pairs account for."""
+        known = self._known[at]
+        seen = (self.row(at) @ self._rows[known.min() : self._filled].T).square().cpu().numpy()
+        seen[np.arange(known.min(), self._filled) < known[:, None]] = 0.0
+        self.bound[at] = np.maximum(self.bound[at] - seen.sum(1), 0.0)
+        self._known[at] = self._filled
+
+    def _make_exact(self, at):
+        x = self.row(at)
+        residual = x.square().sum(1) - (x @ self._rows[: self._filled].T).square().sum(1)
+        self.bound[at] = residual.clamp(min=0.0).cpu().numpy()
+        self._exact[at] = True
+
+    def add(self, phi, residual, ridge):
+        """V grows by phi phi' (Eq. 4): Q gets a row."""
+        rows = self._rows[: self._filled]
+        self._rows[self._filled] = (phi - rows.T @ (rows @ phi)) / np.sqrt(ridge + residual)
+        self._filled += 1
 
 
-def _residual(phi, rows):
-    residual = np.einsum("nd,nd->n", phi, phi) - np.einsum("nk,nk->n", *[phi @ rows.T] * 2)
-    return np.maximum(residual, 0.0)
-
-
-def first_of_best(values, ties):
-    """The row of the largest value; among ties, the one with the smallest key."""
-    best = values.max()
-    contenders = np.flatnonzero(values >= best - TIE * abs(best))
-    return int(contenders[np.argmin(ties[contenders])])
-
-
-def select_greedy(phi, batch_size, ridge, past_phi=None, ties=None, groups=None):
+def select_greedy(phi, batch_size, ridge, past_phi=None, ties=None, groups=None, device="cpu", shards=None):
     """Pick `batch_size` pairs, each the argmax of ||phi||_{V^-1} (Eq. 3), V growing with each pick (Eq. 4).
 
-    phi: (n, d) pair features; ridge: the absolute number on V_0's diagonal (D2); past_phi: (k, d) features of the pairs
-    labelled before (D3); ties: (n,) keys, the smallest of equal scores is taken (default: the rows' order);
-    groups: (n,) the pairs' prompts, to pick at most one pair of each (D13).
+    phi: (n, d) pair features, an array, a memory-mapped one or a tensor: read once, then a few rows at a time;
+    ridge: the absolute number on V_0's diagonal (D2); past_phi: (k, d) features of the pairs labelled before (D3);
+    ties: (n,) keys, the smallest of equal scores is taken (default: the rows' order); groups: (n,) the pairs' prompts,
+    to pick at most one pair of each (D13); device: where the products are computed; shards: `shards.Processes()` where
+    phi, ties and groups are this process's slice of the pool; rows are then numbered over all slices.
     Returns Selection(indices (b,), scores (b,): the norm when picked), b < batch_size only where groups run out.
     Raises ValueError for shapes that do not fit, features that are not finite, ridge <= 0, or a batch above n.
     """
-    phi, past = _float64(phi, past_phi)
-    _check(phi, batch_size, ridge, past, ties)
-    ties = np.arange(len(phi)) if ties is None else np.asarray(ties)
-    filled = len(past)
-    rows = np.empty((filled + batch_size, phi.shape[1]))
-    rows[:filled] = _past_rows(past, ridge)
-    residual = _residual(phi, rows[:filled])
-    free = np.ones(len(phi), dtype=bool)
+    shards = shards or Alone()
+    sizes, mine = shards.sizes(len(phi))
+    _check(phi, batch_size, ridge, past_phi, ties, sum(sizes))
+    numbers = sum(sizes[:mine]) + np.arange(len(phi))
+    ties = numbers if ties is None else np.asarray(ties)
+    pool = Residuals(phi, _past_rows(past_phi, phi.shape[1], ridge), batch_size, device)
     picked, scores = [], []
-    while len(picked) < batch_size and free.any():
-        at = first_of_best(np.where(free, residual, -1.0), ties)
-        picked.append(at)
-        scores.append(np.sqrt(residual[at] / ridge))
-        free &= np.arange(len(phi)) != at if groups is None else groups != groups[at]
-        q = (phi[at] - rows[:filled].T @ (rows[:filled] @ phi[at])) / np.sqrt(ridge + residual[at])
-        rows[filled] = q
-        filled += 1
-        residual = np.maximum(residual - (phi @ q) ** 2, 0.0)
+    while len(picked) < batch_size:
+        value, rows = pool.best()
+        best = shards.largest(value)
+        if best == -np.inf:
+            break
+        rows = rows[pool.bound[rows] >= best - TIE * abs(best)]
+        at = rows[np.argmin(ties[rows])] if len(rows) else None
+        found = shards.first(None if at is None else ties[at], lambda at=at: _payload(pool, at, numbers, groups))
+        number, group, residual, feature = found
+        pool.add(torch.from_numpy(feature).to(device), residual, ridge)
+        pool.free &= numbers != number if groups is None else groups != group
+        picked.append(number)
+        scores.append(np.sqrt(residual / ridge))
     return Selection(np.array(picked, dtype=np.int64), np.array(scores))
+
+
+def _payload(pool, at, numbers, groups):
+    """What all processes need of a picked pair: its number, prompt, residual and features."""
+    return numbers[at], None if groups is None else groups[at], pool.bound[at], pool.row(at).cpu().numpy()
 
 
 def largest(values, batch_size, ties):

@@ -24,9 +24,9 @@ def adapter_modules(model):
     return found
 
 
-def gradient_sizes(model):
-    """{module name: number of parameters}, what `make_projection` wants to know."""
-    return {name: module.weight.numel() for name, module in adapter_modules(model).items()}
+def gradient_shapes(model):
+    """{module name: (rows, columns) of its weight}, what `make_projection` wants to know."""
+    return {name: tuple(module.weight.shape) for name, module in adapter_modules(model).items()}
 
 
 @contextlib.contextmanager

@@ -95,7 +95,7 @@ class SelectionParams:
     ridge_is: Literal["relative", "absolute"] = "relative"  # D2
     past: Literal["reembed", "keep"] = "reembed"  # D3
     normalise: Literal["response", "pair", "none"] = "response"  # D4
-    projection: Literal["fold", "countsketch", "rademacher", "gaussian", "none"] = "fold"  # D7
+    projection: Literal["fold", "countsketch", "srht", "kronecker", "rademacher", "gaussian", "none"] = "fold"  # D7
     dimensions: int = ranged(512, 1)
     normalise_when: Literal["after", "before"] = "after"  # D8
     token_budget: int = ranged(4096, 1, unit="tokens of a gradient batch")

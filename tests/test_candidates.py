@@ -6,7 +6,7 @@ import torch
 from conftest import make_policy
 
 from activedpo_lib.candidates import make_pool, measure, pair_features, sequences
-from activedpo_lib.gradients import gradient_sizes, response_features
+from activedpo_lib.gradients import gradient_shapes, response_features
 from activedpo_lib.logps import response_logps
 from activedpo_lib.projection import make_projection
 from activedpo_lib.records import Features, LabelledPair
@@ -56,7 +56,7 @@ def test_twins_have_a_zero_feature_and_no_nan():
 def test_phi_is_the_difference_of_the_responses_features(pool, tokenizer):
     found = measured(pool, tokenizer, normalise="none")
     policy = make_policy()
-    projection = make_projection("fold", 64, stream(0, "projection").seed, gradient_sizes(policy))
+    projection = make_projection("fold", 64, stream(0, "projection").seed, gradient_shapes(policy))
     truth = response_features(policy, *sequences(pool), projection).phi
     np.testing.assert_allclose(found.phi, truth[pool.pairs[:, 0]] - truth[pool.pairs[:, 1]], atol=1e-4)
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +23,76 @@ def explicit_inverse(phi, batch_size, ridge, past=None):
         picks.append(left.pop(at))
         V += np.outer(phi[picks[-1]], phi[picks[-1]])
     return picks, scores
+
+
+def full_dual(phi, batch_size, ridge, past=None):
+    """The second truth: the dual form in float64, every residual computed for every pick, nothing lazy."""
+    phi = np.asarray(phi, dtype=np.float64)
+    rows = np.empty((0, phi.shape[1]))
+    for x in [] if past is None else np.asarray(past, dtype=np.float64):
+        rows = np.vstack([rows, (x - rows.T @ (rows @ x)) / np.sqrt(ridge + x @ x - np.square(rows @ x).sum())])
+    picks = []
+    for _ in range(batch_size):
+        residual = np.square(phi).sum(1) - np.square(phi @ rows.T).sum(1)
+        residual[picks] = -1
+        best = np.flatnonzero(residual >= residual.max() * (1 - 1e-9))[0]
+        picks.append(int(best))
+        rows = np.vstack([rows, (phi[best] - rows.T @ (rows @ phi[best])) / np.sqrt(ridge + residual[best])])
+    return picks
+
+
+def pairs_like_gradients(n=900, d=256, seed=0):
+    """Differences of three responses a prompt, normalised, float32, with a decaying spectrum and some duplicates."""
+    rng = stream(seed, "like gradients").numpy()
+    responses = rng.standard_normal((n, d)) @ np.diag(np.arange(1, d + 1) ** -0.7)
+    responses[30:33] = responses[27:30]
+    responses /= np.linalg.norm(responses, axis=1, keepdims=True)
+    at = np.arange(n)
+    return (responses[at] - responses[at - at % 3 + (at + 1) % 3]).astype(np.float32)
+
+
+@pytest.mark.parametrize("past", [None, pairs_like_gradients(60, seed=1)])
+@pytest.mark.parametrize("ridge", [1e-4, 1e-2, 1.0])
+def test_lazy_picks_are_those_of_the_full_dual(ridge, past):
+    phi = pairs_like_gradients()
+    truth = full_dual(phi, 50, ridge, past)
+    assert select_greedy(phi, 50, ridge, past).indices.tolist() == truth
+    assert select_greedy(phi.astype(np.float64), 50, ridge, past).indices.tolist() == truth
+
+
+class Counting:
+    """A pool that counts the rows read, as a memory-mapped file would serve them."""
+
+    def __init__(self, phi):
+        self._phi, self.shape, self.passed, self.again = phi, phi.shape, 0, 0
+
+    def __len__(self):
+        return len(self._phi)
+
+    def __getitem__(self, at):
+        found = self._phi[at]
+        rows = 1 if found.ndim == 1 else len(found)
+        self.passed, self.again = (
+            (self.passed + rows, self.again) if isinstance(at, slice) else (self.passed, self.again + rows)
+        )
+        return found
+
+
+@pytest.mark.parametrize("past", [None, pairs_like_gradients(201, seed=1)])
+def test_the_pool_is_read_once_and_then_a_part_of_it(past):
+    norms = stream(0, "norms").numpy().lognormal(size=(9000, 1))  # as the gradients': a few far above the others
+    pool = Counting(pairs_like_gradients(9000) * norms)
+    select_greedy(pool, 30, 1.0, past)
+    assert pool.passed == 9000
+    assert 0 < pool.again <= 4500
+
+
+def test_a_memory_mapped_pool_and_a_tensor_are_pools(tmp_path):
+    phi = pairs_like_gradients()
+    np.save(tmp_path / "phi.npy", phi)
+    truth = select_greedy(phi, 20, 1.0).indices.tolist()
+    assert select_greedy(np.load(tmp_path / "phi.npy", mmap_mode="r"), 20, 1.0).indices.tolist() == truth
+    assert select_greedy(torch.from_numpy(phi), 20, 1.0).indices.tolist() == truth
 
 
 @pytest.mark.parametrize("past", [None, pool(25, seed=1)])

@@ -72,11 +72,11 @@ def test_a_response_ends_with_eos_or_is_cut_at_the_limit(tokenizer, prompts):
 
 def test_strategies_survive_an_empty_response(tokenizer, prompts):
     """A lone EOS is a response: it has a log-probability, a gradient and a text, the empty one."""
-    from activedpo_lib.gradients import gradient_sizes, response_features
+    from activedpo_lib.gradients import gradient_shapes, response_features
     from activedpo_lib.projection import make_projection
 
     policy = make_policy()
-    projection = make_projection("fold", 32, 0, gradient_sizes(policy))
+    projection = make_projection("fold", 32, 0, gradient_shapes(policy))
     features = response_features(policy, [encode_prompt(tokenizer, prompts[0].text)], [(1,)], projection)
     assert np.isfinite(features.phi).all()
     assert features.norm[0] > 0

@@ -4,20 +4,20 @@ import torch
 from conftest import make_policy, make_sequences
 
 from activedpo_lib.formulas import sequence_logp
-from activedpo_lib.gradients import gradient_sizes, response_features
+from activedpo_lib.gradients import gradient_shapes, response_features
 from activedpo_lib.logps import batch_logps, batches, response_logps
 from activedpo_lib.projection import make_projection
 
 
 def exact(policy):
-    return make_projection("none", 1, 0, gradient_sizes(policy))
+    return make_projection("none", 1, 0, gradient_shapes(policy))
 
 
 def one_by_one(policy, prompts, responses):
     """The slower truth: no padding, no hooks, one backward pass a response through autograd's own weight gradients."""
     wanted = [p for n, p in policy.named_parameters() if "lora_" in n]
     names = [n for n, _ in policy.named_parameters() if "lora_" in n]
-    order = [names.index(f"{name}.weight") for name in gradient_sizes(policy)]
+    order = [names.index(f"{name}.weight") for name in gradient_shapes(policy)]
     rows = []
     for prompt, response in zip(prompts, responses, strict=True):
         ids = torch.tensor([prompt + response])
@@ -51,7 +51,7 @@ def test_features_leave_the_model_as_it_was(policy):
 def test_a_fresh_adapter_has_no_gradient_in_a():
     policy = make_policy(trained=False)
     features = response_features(policy, *make_sequences(4), exact(policy))
-    sizes = gradient_sizes(policy)
+    sizes = exact(policy).sizes
     start = 0
     for name, size in sizes.items():
         share = np.abs(features.phi[:, start : start + size]).max()
@@ -61,11 +61,10 @@ def test_a_fresh_adapter_has_no_gradient_in_a():
 
 def test_projected_features_are_the_projection_of_the_exact_ones(policy):
     prompts, responses = make_sequences(6)
-    sizes = gradient_sizes(policy)
-    fold = make_projection("fold", 64, 3, sizes)
+    fold = make_projection("fold", 64, 3, gradient_shapes(policy))
     truth = torch.zeros(6, 64)
     gradients = torch.from_numpy(one_by_one(policy, prompts, responses))
-    for name, part in zip(sizes, gradients.split(list(sizes.values()), 1), strict=True):
+    for name, part in zip(fold.sizes, gradients.split(list(fold.sizes.values()), 1), strict=True):
         fold.add(truth, name, part)
     features = response_features(policy, prompts, responses, fold, token_budget=60)
     np.testing.assert_allclose(features.phi, truth.numpy(), atol=1e-5 * np.abs(truth.numpy()).max())
