@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 
 import numpy as np
+import torch
 
 from activedpo_lib.formulas import implicit_reward
 from activedpo_lib.generation import generate
@@ -12,8 +13,10 @@ from activedpo_lib.logps import response_logps
 from activedpo_lib.measures import last_hidden_states, predictive_entropy, reference, reference_logps
 from activedpo_lib.projection import make_projection
 from activedpo_lib.records import Candidates
+from activedpo_lib.rows import Rows
 
 TINY = 1e-12
+BLOCK = 1024  # pairs at a time, so that features larger than memory stay on disk
 
 
 def make_pool(policy, tokenizer, prompts, stream, settings, max_new_tokens, labelled=(), from_reference=False):
@@ -40,20 +43,20 @@ def make_pool(policy, tokenizer, prompts, stream, settings, max_new_tokens, labe
     return dataclasses.replace(pool, pairs=pool.pairs[np.array(fresh, dtype=bool)])
 
 
-def measure(
-    policy, tokenizer, pool, needs, labelled, settings, stream, beta=1.0, kept_phi=None, ridge=None, entropy=None
-):
+def measure(policy, tokenizer, pool, needs, labelled, settings, stream, beta=1.0, kept_phi=None, ridge=None, entropy=None,
+            folder=None, say=print):  # fmt: skip
     """The pool as Candidates with the columns in `needs`.
 
     labelled: all LabelledPairs so far; settings: SelectionParams; stream: the seed's "projection" stream, one for all
     rounds (D7); kept_phi: (k, d) the labelled pairs' features as they were picked (D3 "keep"); ridge: V_0's absolute
     number where known, else it is set from this pool, the first (D2); entropy: arguments of `generate` for H's extra
-    samples (stream, max_new_tokens, batch_sequences).
+    samples (stream, max_new_tokens, batch_sequences); folder: for features larger than `settings.memory_mib`, which a
+    stopped pass resumes; say: called with lines of progress.
     """
     owner = pool.owner[pool.pairs[:, 0]]
     columns = {"prompt": owner, "prompt_ids": tuple(p.id for p in pool.prompts), "ids": pair_ids(pool)}
     if "phi" in needs:
-        columns |= gradient_columns(policy, pool, labelled, settings, stream, kept_phi, ridge)
+        columns |= gradient_columns(policy, pool, labelled, settings, stream, kept_phi, ridge, folder, say)
     if needs & {"margin", "entropy"}:
         logps = response_logps(policy, *sequences(pool), settings.token_budget)
     if "margin" in needs:
@@ -84,19 +87,31 @@ def labelled_sequences(labelled):
     ]
 
 
-def pair_features(features, pairs, normalise, normalise_when):
-    """phi(x, y1, y2), (n, d) float32, from the responses' Features: grad r(x, y1) - grad r(x, y2), D4 and D8."""
-    phi = features.phi
-    if normalise == "response":
-        norm = features.norm if normalise_when == "before" else np.linalg.norm(phi, axis=1)
-        phi = phi / np.maximum(norm, TINY)[:, None]
-    difference = phi[pairs[:, 0]] - phi[pairs[:, 1]]
-    if normalise == "pair":
-        difference /= np.maximum(np.linalg.norm(difference, axis=1), TINY)[:, None]
-    return difference
+def pair_features(features, pairs, normalise, normalise_when, folder=None, limit_mib=64):
+    """phi(x, y1, y2), (n, d) float32, from the responses' Features: grad r(x, y1) - grad r(x, y2), D4 and D8.
+
+    In a file of `folder` where there is one and phi is larger than `limit_mib` MiB; a block of pairs at a time.
+    """
+    found = Rows(len(pairs), features.phi.shape[1], "cpu", folder, "pairs", "phi", limit_mib)
+    for start in range(0, len(pairs), BLOCK):
+        block = pairs[start : start + BLOCK]
+        first, second = (_normalised(features, at, normalise, normalise_when) for at in block.T)
+        difference = first - second
+        if normalise == "pair":
+            difference /= np.maximum(np.linalg.norm(difference, axis=1), TINY)[:, None]
+        found.put(slice(start, start + len(block)), torch.from_numpy(difference))
+    return found.numpy()
 
 
-def gradient_columns(policy, pool, labelled, settings, stream, kept_phi, ridge):
+def _normalised(features, at, normalise, normalise_when):
+    phi = features.phi[at]
+    if normalise != "response":
+        return phi
+    norm = features.norm[at] if normalise_when == "before" else np.linalg.norm(phi, axis=1)
+    return phi / np.maximum(norm, TINY)[:, None]
+
+
+def gradient_columns(policy, pool, labelled, settings, stream, kept_phi, ridge, folder=None, say=print):
     """phi, past_phi and ridge: one pass over the pool's responses and, re-embedded, the labelled ones (D3)."""
     reembed = settings.past == "reembed"
     prompts, responses = sequences(pool)
@@ -105,15 +120,21 @@ def gradient_columns(policy, pool, labelled, settings, stream, kept_phi, ridge):
         past_prompts, past_responses = labelled_sequences(labelled)
         prompts, responses = prompts + past_prompts, responses + past_responses
     projection = make_projection(settings.projection, settings.dimensions, stream.seed, gradient_shapes(policy))
-    features = response_features(policy, prompts, responses, projection, settings.token_budget)
+    large = {"folder": folder, "limit_mib": settings.memory_mib}
+    features = response_features(policy, prompts, responses, projection, settings.token_budget, **large, say=say)
     past_pairs = count + np.stack([np.arange(old), old + np.arange(old)], 1)
     how = (settings.normalise, settings.normalise_when)
-    phi = pair_features(features, pool.pairs, *how)
+    phi = pair_features(features, pool.pairs, *how, **large)
     past_phi = pair_features(features, past_pairs, *how) if reembed else kept_phi
     if ridge is None:
-        scale = np.square(phi.astype(np.float64)).sum(1).mean() if settings.ridge_is == "relative" else 1.0
-        ridge = float(settings.ridge * scale)
-    return {"phi": phi, "past_phi": past_phi, "ridge": ridge}
+        ridge = settings.ridge * (mean_square_norm(phi) if settings.ridge_is == "relative" else 1.0)
+    return {"phi": phi, "past_phi": past_phi, "ridge": float(ridge)}
+
+
+def mean_square_norm(phi):
+    """The mean of ||phi||^2 over the pairs, what a relative ridge is relative to (D2)."""
+    blocks = (phi[start : start + BLOCK].astype(np.float64) for start in range(0, len(phi), BLOCK))
+    return np.concatenate([np.square(block).sum(1) for block in blocks]).mean()
 
 
 def entropies(policy, tokenizer, pool, logps, settings, extra):

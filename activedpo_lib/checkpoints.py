@@ -1,5 +1,6 @@
 """A run's folder (floor 4): one sub-folder a finished round, whole or absent; everything that crosses rounds."""
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +16,11 @@ def round_folder(run, t):
     return Path(run) / f"round{t}"
 
 
+def scratch_folder(run, t):
+    """Where round t keeps what it need not keep once it is saved: features too large for memory."""
+    return Path(run) / f"scratch{t}"
+
+
 def is_finished(run, t):
     """Whether round t was saved whole."""
     return (round_folder(run, t) / "row.json").is_file()
@@ -26,13 +32,17 @@ def load_row(run, t):
 
 
 def save_round(run, t, row, provenance, state, labelled=(), arrays=None):
-    """Save round t whole. state: the adapter's tensors; labelled: its new LabelledPairs; arrays: {name: numpy array}."""
+    """Save round t whole, then drop its scratch files.
+
+    state: the adapter's tensors; labelled: its new LabelledPairs; arrays: {name: numpy array}.
+    """
     with write_folder(round_folder(run, t)) as folder:
         write_json(folder / "provenance.json", provenance)
         write_json(folder / "labelled.json", [_as_json(pair) for pair in labelled])
         save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / "adapter.safetensors")
         np.savez(folder / "arrays.npz", **(arrays or {}))
         write_json(folder / "row.json", row)
+    shutil.rmtree(scratch_folder(run, t), ignore_errors=True)
 
 
 def provenances(root, digests, seeds):

@@ -6,21 +6,38 @@ reference has no gradient, and beta is the caller's.
 """
 
 import contextlib
+import hashlib
 
-import numpy as np
 import torch
 
 from activedpo_lib.logps import batch_logps, batches
+from activedpo_lib.progress import Progress
 from activedpo_lib.records import Features
+from activedpo_lib.rows import Rows
 
 
 def adapter_modules(model):
-    """{name: linear} of the active adapter's lora_A and lora_B. Raises ValueError where there are none."""
+    """{name: linear} of the active adapter's lora_A and lora_B.
+
+    Raises ValueError where there are none, or where the adapter has parameters of another kind (DoRA's magnitudes, biases,
+    embeddings, modules_to_save): a gradient without them would not be the model's own.
+    """
     active = getattr(model, "active_adapter", None)
     endings = (f"lora_A.{active}", f"lora_B.{active}")
-    found = {name: module for name, module in model.named_modules() if name.endswith(endings)}
+    found = {
+        name: module
+        for name, module in model.named_modules()
+        if name.endswith(endings) and isinstance(module, torch.nn.Linear)
+    }
     if not found:
         raise ValueError("gradients are taken of a LoRA adapter: the model has none; wrap it with models.with_adapter")
+    known = {f"{name}.weight" for name in found}
+    others = [name for name, _ in model.named_parameters() if active in name.split(".") and name not in known]
+    if others:
+        raise ValueError(
+            f"gradients are taken of the weights of lora_A and lora_B; the adapter also trains {others[0]} "
+            f"({len(others)} such): use LoRA on linear layers, without DoRA, bias, embeddings or modules_to_save"
+        )
     return found
 
 
@@ -70,27 +87,53 @@ def _collecting(modules, take):
             handle.remove()
 
 
-def response_features(model, prompts, responses, projection, token_budget=4096):
+def response_features(model, prompts, responses, projection, token_budget=4096, folder=None, limit_mib=64, say=print):
     """grad log pi(y|x) with respect to the adapter, projected, for each response.
 
     model: a PeftModel with an active LoRA adapter; prompts, responses: n token id sequences each (responses not empty);
-    projection: from `make_projection`; token_budget: padded tokens of one batch.
+    projection: from `make_projection`; token_budget: padded tokens of one batch; folder: features of more than `limit_mib`
+    MiB go to a file there, and a pass that was stopped goes on from it; say: called with lines of progress.
     Returns Features(phi (n, projection.dim), norm (n,): the l2 norm before projection), float32, in the caller's order.
+    Raises ValueError where the model is not of that kind, or a module of the adapter takes no part in log pi.
     """
     device, modules = next(model.parameters()).device, adapter_modules(model)
-    phi = np.zeros((len(prompts), projection.dim), dtype=np.float32)
-    norm = np.zeros(len(prompts), dtype=np.float32)
+    made_from = _digest(model, prompts, responses, projection, token_budget) if folder else ""
+    rows = Rows(len(prompts), projection.dim + 1, device, folder, "features", made_from, limit_mib)
+    progress = Progress("gradients of responses", len(prompts), say)
     with _frozen(model):
         for batch in batches(prompts, responses, token_budget, device):
-            rows = list(batch.rows)
-            out = torch.zeros(len(rows), projection.dim, device=device)
-            squares = torch.zeros(len(rows), device=device)
+            progress(rows.count())
+            if not rows.has(list(batch.rows)):
+                rows.put(list(batch.rows), _batch_features(model, modules, projection, batch))
+    found = rows.numpy()
+    return Features(found[:, :-1], found[:, -1])
 
-            def take(name, gradient, out=out, squares=squares):
-                projection.add(out, name, gradient)
-                squares += gradient.square().sum(1)
 
-            with _collecting(modules, take):
-                batch_logps(model, batch).sum().backward()
-            phi[rows], norm[rows] = out.cpu().numpy(), squares.sqrt().cpu().numpy()
-    return Features(phi, norm)
+def _batch_features(model, modules, projection, batch):
+    """(b, d + 1): projected gradients, and in the last column their norms before projection."""
+    out = torch.zeros(len(batch.rows), projection.dim + 1, device=batch.input_ids.device)
+    squares, missing = torch.zeros(len(out), device=out.device), set(modules)
+
+    def take(name, gradient):
+        projection.add(out[:, :-1], name, gradient)
+        squares.add_(gradient.square().sum(1))
+        missing.discard(name)
+
+    with _collecting(modules, take):
+        batch_logps(model, batch).sum().backward()
+    if missing:
+        raise ValueError(
+            f"no gradient came from {sorted(missing)[0]} ({len(missing)} such): drop them from lora.targets"
+        )
+    out[:, -1] = squares.sqrt()
+    return out
+
+
+def _digest(model, prompts, responses, projection, token_budget):
+    """Names all that features are computed from: the policy's adapter, the sequences, the projection, the batches."""
+    digest = hashlib.sha256(repr((projection.kind, projection.dim, projection.seed, token_budget)).encode())
+    for module in adapter_modules(model).values():
+        digest.update(module.weight.detach().float().cpu().numpy().tobytes())
+    for sequences in (prompts, responses):
+        digest.update(repr(sequences).encode())
+    return digest.hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 import gc
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -35,6 +36,7 @@ class Run:
     base: object  # pi_SFT without adapter
     lora: object
     score: object  # the oracle
+    say: Callable  # takes a line of progress
 
     def stream(self, *names):
         """The run's stream `names`; it does not know the strategy, so all strategies share it."""
@@ -54,7 +56,7 @@ def open_run(params, seed, root="runs", strategies=None, say=print):
     base, tokenizer = models.load_policy(sft, params.model.dtype), models.load_tokenizer(sft)
     models.check_context(base, tokenizer, (*task.prompts, *task.evaluation), params.task.max_new_tokens)
     gc.freeze()  # the trainers collect garbage once a round: what is loaded by now is none, and scanning it costs a tenth
-    return Run(params, seed, folder, strategy, task, tokenizer, base, lora, score)
+    return Run(params, seed, folder, strategy, task, tokenizer, base, lora, score, say)
 
 
 def run_folder(params, seed, root):
@@ -158,7 +160,8 @@ def measure_pool(run, policy, pool, labelled, t):
     return measure(
         policy, run.tokenizer, pool, run.strategy.needs, labelled, params.selection, run.stream("projection"),
         beta=params.dpo.beta, kept_phi=np.concatenate(kept) if kept else None,
-        ridge=None if ridge is None else float(ridge), entropy=extra,
+        ridge=None if ridge is None else float(ridge), entropy=extra, folder=checkpoints.scratch_folder(run.folder, t),
+        say=run.say,
     )  # fmt: skip
 
 

@@ -99,6 +99,7 @@ class SelectionParams:
     dimensions: int = ranged(512, 1)
     normalise_when: Literal["after", "before"] = "after"  # D8
     token_budget: int = ranged(4096, 1, unit="tokens of a gradient batch")
+    memory_mib: int = ranged(64, 0, unit="MiB; larger features go to a file, from which a stopped pass goes on")
     repeat_prompts: bool = True  # D13
     entropy_samples: int = ranged(0, 0, unit="samples; 0 takes the pool's own responses")
     shortlist: float = ranged(0.4, 0.0, 1.0, "share of the round's prompts that APLP's entropy keeps: 8B = 400 of 1000")

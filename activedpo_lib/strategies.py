@@ -7,6 +7,7 @@ import numpy as np
 
 from activedpo_lib.design import largest, select_greedy, uncertainty
 from activedpo_lib.records import Selection, Strategy
+from activedpo_lib.runtime import device
 
 
 def random(_settings=None):
@@ -29,6 +30,7 @@ def activedpo(settings):
             candidates.past_phi,
             ties=stream.keys(candidates.ids),
             groups=None if settings.repeat_prompts else candidates.prompt,  # D13
+            device=device(),
         )
 
     return Strategy(frozenset({"phi"}), select)

@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_policy, make_sequences
+from peft import LoraConfig, get_peft_model
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from activedpo_lib.formulas import sequence_logp
 from activedpo_lib.gradients import gradient_shapes, response_features
@@ -68,6 +70,88 @@ def test_projected_features_are_the_projection_of_the_exact_ones(policy):
         fold.add(truth, name, part)
     features = response_features(policy, prompts, responses, fold, token_budget=60)
     np.testing.assert_allclose(features.phi, truth.numpy(), atol=1e-5 * np.abs(truth.numpy()).max())
+
+
+def wrapped(config, **changes):
+    """A small Llama, some things about it changed, with an adapter whose B is not zero."""
+    base = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=338, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+            eos_token_id=1, pad_token_id=0, **changes,
+        )
+    )  # fmt: skip
+    policy = get_peft_model(base, config).eval()
+    for name, parameter in policy.named_parameters():
+        if "lora_B" in name:
+            parameter.data = 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
+    return policy
+
+
+@pytest.mark.parametrize(("targets", "rank", "untied"), [
+    (["q_proj"], 1, False),
+    (["k_proj", "o_proj", "down_proj"], 16, True),
+    ("all-linear", 3, True),
+    (["lm_head", "v_proj"], 4, True),  # the head's own gradient, at response positions only
+])  # fmt: skip
+def test_any_targets_rank_and_untied_embeddings(targets, rank, untied):
+    config = LoraConfig(r=rank, target_modules=targets, task_type="CAUSAL_LM", use_rslora=rank == 16)
+    policy = wrapped(config, tie_word_embeddings=not untied)
+    features = response_features(policy, *make_sequences(5), exact(policy), token_budget=60)
+    truth = one_by_one(policy, *make_sequences(5))
+    assert np.abs(features.phi - truth).max() < 1e-5 * np.abs(truth).max()
+
+
+def test_gradient_checkpointing_changes_nothing(policy):
+    truth = response_features(policy, *make_sequences(5), exact(policy)).phi
+    policy.gradient_checkpointing_enable()
+    policy.train()
+    assert np.array_equal(response_features(policy, *make_sequences(5), exact(policy)).phi, truth)
+    assert policy.get_base_model().is_gradient_checkpointing
+
+
+@pytest.mark.parametrize("changes", [{"use_dora": True}, {"lora_bias": True}, {"modules_to_save": ["lm_head"]}])
+def test_an_adapter_with_other_parameters_is_refused(changes):
+    policy = wrapped(LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM", **changes))
+    with pytest.raises(ValueError, match="the adapter also trains"):
+        gradient_shapes(policy)
+
+
+def test_a_module_that_takes_no_part_is_named():
+    policy = wrapped(LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM"))
+    layer = policy.get_base_model().model.layers[1].self_attn
+    layer.spare = layer.q_proj
+    layer.q_proj = torch.nn.Linear(32, 32)
+    with pytest.raises(ValueError, match=r"no gradient came from .*spare"):
+        response_features(policy, *make_sequences(2), exact(policy))
+
+
+def test_a_stopped_pass_goes_on_to_the_same_features(policy, tmp_path):
+    prompts, responses = make_sequences(13)
+    truth = response_features(policy, prompts, responses, exact(policy), 60)
+    calls = []
+
+    class Stopping(type(exact(policy))):
+        def add(self, out, name, gradient):
+            calls.append(name)
+            if len(calls) == 100:
+                raise KeyboardInterrupt
+            super().add(out, name, gradient)
+
+    stopping = Stopping("none", 1, 0, gradient_shapes(policy))
+    arguments = (policy, prompts, responses, stopping, 60, tmp_path, 0)
+    with pytest.raises(KeyboardInterrupt):
+        response_features(*arguments)
+    before = len(calls)
+    found = response_features(*arguments)
+    assert isinstance(found.phi, np.memmap)
+    assert np.array_equal(found.phi, truth.phi)
+    assert np.array_equal(found.norm, truth.norm)
+    whole = len(gradient_shapes(policy)) * len(list(batches(prompts, responses, 60)))
+    assert len(calls) - before < whole  # what was there was not computed again
+    response_features(*arguments)
+    assert len(calls) - before < whole  # and nothing at all the third time
+    next(p for n, p in policy.named_parameters() if "lora_B" in n).data += 0.1
+    assert not np.array_equal(response_features(*arguments).phi, truth.phi)  # another policy's features are not taken
 
 
 def test_a_model_without_adapter_is_refused():

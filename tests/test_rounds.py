@@ -63,6 +63,14 @@ def test_a_killed_and_resumed_run_gives_the_same_table_and_labels(strategy, kill
         assert files[0].read_bytes() == files[1].read_bytes()
 
 
+def test_features_in_files_give_the_same_table_and_leave_none_behind(root):
+    in_memory = run_rounds(params(), 0, root, say=silent)
+    on_disk = params(**{"selection.memory_mib": 0})
+    pd.testing.assert_frame_equal(results(run_rounds(on_disk, 0, root, say=silent)), results(in_memory))
+    folder = run_folder(on_disk, 0, root)
+    assert sorted(path.name for path in folder.iterdir()) == [f"round{t}" for t in range(4)]
+
+
 def test_a_finished_run_is_read_and_not_run_again(root, monkeypatch):
     first = run_rounds(params(), 0, root, say=silent)
     monkeypatch.setattr(rounds, "active_round", None)
