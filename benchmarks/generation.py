@@ -1,0 +1,48 @@
+"""Three responses a prompt, the prefill shared: against `generate(num_return_sequences=3)` at equal batch (1M parameters)."""
+
+import numpy as np
+import torch
+
+from activedpo_lib.generation import sample
+from benchmarks.measure import Row, interleaved, ratio
+from benchmarks.subjects import llama, sequences
+
+PROMPTS, COPIES, NEW = 64, 3, 24
+GREEDY = 1e-6  # a temperature so low that sampling takes the likeliest token
+NEVER = 1000 - 1  # an end token that the random model does not write: equal work for both
+
+
+def padded(prompts):
+    """(ids, mask), padded on the left."""
+    width = max(map(len, prompts))
+    ids, mask = torch.zeros(len(prompts), width, dtype=torch.long), torch.zeros(len(prompts), width, dtype=torch.long)
+    for at, prompt in enumerate(prompts):
+        ids[at, width - len(prompt) :] = torch.tensor(prompt)
+        mask[at, width - len(prompt) :] = 1
+    return ids, mask
+
+
+def run():
+    """The rows of this benchmark: prompts of 64 to 192 tokens in batches of 16 (48 sequences), 24 new tokens."""
+    policy, (prompts, _) = llama("1M"), sequences(PROMPTS, (64, 192), (1, 1), 998)
+    noise = [np.random.default_rng(at).random((COPIES, NEW)) for at in range(PROMPTS)]
+
+    def ours(temperature=1.0):
+        return sample(policy, prompts, noise, temperature, NEVER, 16)
+
+    @torch.inference_mode()
+    def theirs(copies=COPIES, **how):
+        found = []
+        for start in range(0, PROMPTS, 16):
+            ids, mask = padded(prompts[start : start + 16])
+            out = policy.generate(
+                input_ids=ids, attention_mask=mask, max_new_tokens=NEW, min_new_tokens=NEW, num_return_sequences=copies,
+                pad_token_id=0, eos_token_id=NEVER, **how,
+            )  # fmt: skip
+            found += [tuple(row) for row in out[:, ids.shape[1] :].tolist()]
+        return found
+
+    seconds = interleaved({"ours": ours, "theirs": lambda: theirs(do_sample=True, top_k=0)}, 5)
+    yield Row("generate(num_return_sequences=3) / ours, equal batch", ratio(seconds, "theirs", "ours"), at_least=1.2)
+    same = [group[0] == row for group, row in zip(ours(GREEDY), theirs(1, do_sample=False), strict=True)]
+    yield Row("prompts with equal greedy tokens", float(np.mean(same)), "", at_least=1)

@@ -1,0 +1,34 @@
+"""Slow: picking from 300,000 pairs in a memory-mapped file, d 2048 (2.3 GiB): synthetic, rank 400 and noise, normalised."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.mapped import rows_of
+
+PAIRS, DIMENSIONS, RANK = 300_000, 2048, 400
+
+
+def write(path):
+    """The pool, written in blocks; differences of unit vectors with a decaying spectrum, as gradients have."""
+    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(PAIRS, DIMENSIONS))
+    rng = np.random.default_rng(0)
+    basis = rng.standard_normal((RANK, DIMENSIONS), dtype=np.float32) / np.sqrt(DIMENSIONS)
+    basis *= (np.arange(1, RANK + 1) ** -0.5).astype(np.float32)[:, None]
+    for start in range(0, PAIRS, 10_000):
+        sides = []
+        for _ in range(2):
+            side = rng.standard_normal((10_000, RANK), dtype=np.float32) @ basis
+            side += 0.01 * rng.standard_normal((10_000, DIMENSIONS), dtype=np.float32)
+            sides.append(side / np.linalg.norm(side, axis=1, keepdims=True))
+        out[start : start + 10_000] = sides[0] - sides[1]
+    out.flush()
+
+
+def run():
+    """The rows of this benchmark."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "pairs.npy")
+        write(path)
+        yield from rows_of(path)
