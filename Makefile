@@ -1,4 +1,4 @@
-# figures · test · lab; each first makes .venv from requirements.lock, once.
+# figures · test · bench · lab; each first makes .venv from requirements.lock, once.
 PYTHON  ?= $(shell command -v python3.11 || command -v python3)
 PROFILE ?= tiny
 SEEDS   ?= 0
@@ -9,7 +9,7 @@ STAMP   := .venv/made-$(shell cat pyproject.toml requirements.lock | cksum | tr 
 # uv reads no pip settings; where pip has a local folder of wheels, uv should look there too.
 LINKS   := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 
-.PHONY: figures test test-slow lab lint bases lock clean
+.PHONY: figures test test-slow bench bench-slow lab lint bases lock clean
 
 figures: $(STAMP)
 	@$(BIN)/python -m activedpo_lib.batch $(PROFILE) --seeds $(SEEDS) --cores $(CORES)
@@ -19,6 +19,12 @@ test: lint
 
 test-slow: $(STAMP)
 	@$(BIN)/python -m pytest -m slow
+
+bench: $(STAMP)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
+
+bench-slow: $(STAMP)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks mapped_large
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

@@ -6,7 +6,7 @@ import multiprocessing
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -111,9 +111,11 @@ def _peak(function, arguments):
 
 
 def save(path, results):
-    """The rows of {bench: [Row]} as JSON."""
+    """The rows of {bench: [Row]} as JSON; what could not be measured (NaN) is null."""
     rows = [
-        {"bench": bench, **{k: getattr(row, k) for k in ("what", "value", "unit", "at_most", "at_least", "held")}}
+        {"bench": bench}
+        | asdict(row)
+        | {"value": None if row.value != row.value else float(row.value), "held": row.held}
         for bench, found in results.items()
         for row in found
     ]

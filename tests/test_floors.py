@@ -8,7 +8,7 @@ import pytest
 LIBRARY = Path(__file__).parent.parent / "activedpo_lib"
 FLOORS = (
     {"schema", "streams", "records", "shards", "rows", "progress"},
-    {"params", "formulas", "projection", "design", "store", "runtime"},
+    {"params", "formulas", "projection", "design", "store", "runtime", "costs"},
     {"tasks", "models", "reward_models", "logps", "plots", "tables"},
     {"generation", "gradients", "measures", "oracles", "training", "evaluation"},
     {"strategies", "candidates", "checkpoints", "artifacts"},

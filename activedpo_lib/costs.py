@@ -1,0 +1,52 @@
+"""What a round costs, in floating point operations and bytes (floor 1): the cost model of benchmarks/README.md.
+
+W: the linear weights that every token passes (embeddings and head left out); H: the head's, passed by response tokens only;
+p: the adapter's parameters; a multiplication and an addition are two operations. Attention's own products are left out: at
+the paper's lengths they are a few per cent.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A model and the texts of one response: W, H, p as above, prompt and response lengths in tokens."""
+
+    weights: float
+    head: float
+    adapter: float
+    prompt: float
+    response: float
+
+    def _pass(self, of_weights, of_adapter):
+        tokens = self.prompt + self.response
+        return of_weights * (self.weights * tokens + self.head * self.response) + of_adapter * self.adapter * tokens
+
+    def features(self):
+        """FLOP of one response's gradient: forward and the inputs' gradient, and the adapter's own three products."""
+        return self._pass(4, 6)
+
+    def logps(self):
+        """FLOP of one response's log-probability."""
+        return self._pass(2, 2)
+
+    def generation(self, copies):
+        """FLOP of `copies` responses to one prompt, the prefill shared."""
+        linear = self.weights + self.adapter
+        return 2 * linear * (self.prompt + copies * self.response) + 2 * self.head * copies * self.response
+
+    def dpo(self, epochs):
+        """FLOP of training on one pair for `epochs`: both responses forward and backward, and the reference once."""
+        return 2 * (epochs * self._pass(4, 6) + self._pass(2, 0))
+
+
+def selection_bytes(pairs, dimensions):
+    """Bytes of the pool's features, float32: what one pass over it reads."""
+    return 4 * pairs * dimensions
+
+
+def selection_flops(pairs, dimensions, batch_size, labelled, refreshed=64):
+    """FLOP of picking a batch: one pass (norms, and the labelled pairs' share), then `refreshed` pairs a pick read again."""
+    first = 2 * pairs * dimensions * (1 + labelled)
+    again = batch_size * refreshed * batch_size * dimensions  # B / 2 rows of Q on average, two operations
+    return first + again + 4 * batch_size * dimensions * (labelled + batch_size)

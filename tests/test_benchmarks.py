@@ -1,0 +1,68 @@
+"""The benchmarks' references are what they claim to be, and the accelerator's script runs on its small path."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_policy
+
+from activedpo_lib.design import select_greedy
+from activedpo_lib.gradients import gradient_shapes, response_features
+from activedpo_lib.projection import make_projection
+from activedpo_lib.streams import stream
+from benchmarks import gpu, measure, references
+
+
+def pool():
+    phi = stream(0, "bench").numpy().standard_normal((60, 24)).astype(np.float32)
+    return phi / np.linalg.norm(phi, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("reference", [references.full_dual, references.sherman_morrison, references.explicit_inverse])
+def test_every_reference_picks_the_same(reference):
+    assert reference(pool(), 10, 0.7) == select_greedy(pool(), 10, 0.7).indices.tolist()
+
+
+def test_gradient_references_agree_with_the_features():
+    policy = make_policy()
+    prompts = [tuple(range(3, 9))] * 3
+    responses = [(11, 12, 13, 1), (20, 21, 22, 1), (30, 31, 32, 1)]
+    exact = make_projection("none", 1, 0, gradient_shapes(policy))
+    ours = response_features(policy, prompts, responses, exact)
+    each = references.one_backward_each(policy, prompts, responses)
+    torch.testing.assert_close(each.norm(dim=1), torch.from_numpy(ours.norm), rtol=1e-4, atol=1e-4)
+    stacked = references.vmapped_gradients(policy, prompts, responses)
+    norms = torch.stack([g.flatten(1).square().sum(1) for g in stacked.values()]).sum(0).sqrt()
+    torch.testing.assert_close(norms, torch.from_numpy(ours.norm), rtol=1e-4, atol=1e-4)
+
+
+def test_the_dense_reference_keeps_inner_products():
+    gradients = torch.randn(5, 3000, generator=torch.Generator().manual_seed(0))
+    projected = references.dense_projection(gradients, 4096)
+    error = (projected @ projected.T - gradients @ gradients.T) / 3000
+    assert error.abs().max() < 4 / 4096**0.5
+
+
+def test_a_missed_bar_is_said():
+    rows = [measure.Row("a", 1.2, at_most=1.15), measure.Row("b", 30, at_least=20), measure.Row("c", 3)]
+    assert [row.held for row in rows] == [False, True, None]
+    assert "| MISSED |" in measure.markdown({"x": rows})
+
+
+def test_the_accelerators_script_runs_on_its_small_path(tmp_path):
+    found = gpu.main(
+        ["--size", "small", "--responses", "12", "--rank", "4", "--dimensions", "64", "--out", str(tmp_path)]
+    )
+    told = {row.what: row.value for row in found["small"]}
+    assert told["small: features / plain forward+backward"] > 0
+    assert sum("selection" in what for what in told) == 2
+    if not torch.cuda.is_available():
+        assert len(json.loads((tmp_path / "gpu-CPU.json").read_text())) == len(told)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a card")
+def test_the_papers_sizes_without_a_card_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        gpu.main([])
+    assert "--size small" in capsys.readouterr().err
