@@ -3,6 +3,7 @@
 import tempfile
 
 from datasets import Dataset
+from transformers import PrinterCallback
 from trl import DPOConfig, DPOTrainer
 
 from activedpo_lib import models
@@ -65,6 +66,7 @@ def run():
                 processing_class=tokenizer,
                 peft_config=config,
             )
+            trainer.remove_callback(PrinterCallback)
             trainer.train()
         policies["defaults"] = trainer.model
         trainer.model.get_base_model().__dict__.pop("forward", None)

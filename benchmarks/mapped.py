@@ -40,14 +40,14 @@ def read_once(phi):
     return lambda: [block.sum() for block in np.array_split(phi, 64)]
 
 
-def rows_of(path):
+def rows_of(path, repeats=3):
     """The rows for the file at `path`: reads, time against one read, and memory."""
     phi = np.load(path, mmap_mode="r")
     for labelled in (0, 500):
         pool = Counting(phi)
         past = np.array(phi[:: len(phi) // labelled][:labelled]) if labelled else None
         select_greedy(pool, PICKS, 1.0, past)
-        seconds = interleaved({"ours": selecting(path, labelled), "read": read_once(phi)}, 3)
+        seconds = interleaved({"ours": selecting(path, labelled), "read": read_once(phi)}, repeats, warm_up=repeats > 1)
         name = f"{len(phi):,} x {phi.shape[1]}, {labelled} labelled"
         yield Row(f"{name}: rows read again / n", pool.again / len(phi), "", at_most=0.5)
         yield Row(f"{name}: selection", float(np.median(seconds["ours"])), "s")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from scipy.linalg import solve_triangular
 
 from activedpo_lib.logps import batch_logps, batches
 from benchmarks.measure import once
@@ -66,13 +67,16 @@ def vmapped_gradients(model, prompts, responses):
 
 
 def full_dual(phi, batch_size, ridge, past=None):
-    """Greedy in the dual form, every residual updated for every pick, float64: issue 1's."""
+    """Greedy in the dual form, every residual updated for every pick, float64: nothing lazy."""
     phi = np.asarray(phi, dtype=np.float64)
-    rows = np.empty((0, phi.shape[1]))
+    filled = 0 if past is None else len(past)
+    rows = np.empty((filled + batch_size, phi.shape[1]))
+    residual = np.einsum("nd,nd->n", phi, phi)
     if past is not None:
         past = np.asarray(past, dtype=np.float64)
-        rows = np.linalg.solve(np.linalg.cholesky(past @ past.T + ridge * np.eye(len(past))), past)
-    residual = np.square(phi).sum(1) - np.square(phi @ rows.T).sum(1)
+        factor = np.linalg.cholesky(past @ past.T + ridge * np.eye(filled))
+        rows[:filled] = solve_triangular(factor, past, lower=True)
+        residual -= np.square(phi @ rows[:filled].T).sum(1)
     picks = []
     for _ in range(batch_size):
         left = residual.copy()
@@ -80,8 +84,10 @@ def full_dual(phi, batch_size, ridge, past=None):
         best = left.max()
         at = int(np.flatnonzero(left >= best * (1 - 1e-9))[0])
         picks.append(at)
-        q = (phi[at] - rows.T @ (rows @ phi[at])) / np.sqrt(ridge + max(residual[at], 0.0))
-        rows = np.vstack([rows, q])
+        known = rows[:filled]
+        q = (phi[at] - known.T @ (known @ phi[at])) / np.sqrt(ridge + max(residual[at], 0.0))
+        rows[filled] = q
+        filled += 1
         residual -= np.square(phi @ q)
     return picks
 
