@@ -31,4 +31,4 @@ def run():
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "pairs.npy")
         write(path)
-        yield from rows_of(path, repeats=1)
+        yield from rows_of(path, repeats=1, at_most=None)
