@@ -89,13 +89,13 @@ class Residuals:
 
     def best(self):
         """(the largest r, the free rows within TIE of it), all exact; (-inf, none) where nothing is free."""
-        count = REFRESHED
+        count, most = REFRESHED, max(REFRESHED, BLOCK_BYTES // (8 * self._phi.shape[1]))
         while True:
             top = self.bound[self.free].max(initial=-np.inf)
             contenders = np.flatnonzero(self.free & (self.bound >= top - TIE * abs(top)))
             if (self._known[contenders] < self._filled).any():
                 self._refresh(self._largest(self.free & (self._known < self._filled), count))
-                count *= 2  # many are still in question: fewer, larger reads
+                count = min(2 * count, most)  # many are still in question: fewer, larger reads
             elif not self._exact[contenders].all():
                 self._make_exact(self._largest(self.free & ~self._exact & (self._known == self._filled), MADE_EXACT))
             else:
