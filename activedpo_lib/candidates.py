@@ -14,6 +14,7 @@ from activedpo_lib.measures import last_hidden_states, predictive_entropy, refer
 from activedpo_lib.projection import make_projection
 from activedpo_lib.records import Candidates
 from activedpo_lib.rows import Rows
+from activedpo_lib.shards import shards
 
 TINY = 1e-12
 BLOCK = 1024  # pairs at a time, so that features larger than memory stay on disk
@@ -112,29 +113,44 @@ def _normalised(features, at, normalise, normalise_when):
 
 
 def gradient_columns(policy, pool, labelled, settings, stream, kept_phi, ridge, folder=None, say=print):
-    """phi, past_phi and ridge: one pass over the pool's responses and, re-embedded, the labelled ones (D3)."""
-    reembed = settings.past == "reembed"
-    prompts, responses = sequences(pool)
-    count, old = len(responses), len(labelled) if reembed else 0
+    """phi, past_phi and ridge: one pass over the pool's responses and, re-embedded, the labelled ones (D3).
+
+    Where several processes share the work, phi is of `rows` alone: the pairs of this process's share of the prompts.
+    """
+    group, reembed = shards(), settings.past == "reembed"
+    own = group.share(len(pool.prompts))
+    kept = np.flatnonzero((pool.owner >= own.start) & (pool.owner < own.stop))
+    rows = slice(*np.searchsorted(pool.owner[pool.pairs[:, 0]], [own.start, own.stop]).tolist())
+    prompts, responses = ([part[at] for at in kept] for part in sequences(pool))
+    past = labelled[group.share(len(labelled))] if reembed else ()
+    count, old = len(responses), len(past)
     if reembed:
-        past_prompts, past_responses = labelled_sequences(labelled)
+        past_prompts, past_responses = labelled_sequences(past)
         prompts, responses = prompts + past_prompts, responses + past_responses
     projection = make_projection(settings.projection, settings.dimensions, stream.seed, gradient_shapes(policy))
     large = {"folder": folder, "limit_mib": settings.memory_mib}
     features = response_features(policy, prompts, responses, projection, settings.token_budget, **large, say=say)
     past_pairs = count + np.stack([np.arange(old), old + np.arange(old)], 1)
     how = (settings.normalise, settings.normalise_when)
-    phi = pair_features(features, pool.pairs, *how, **large)
-    past_phi = pair_features(features, past_pairs, *how) if reembed else kept_phi
+    phi = pair_features(features, pool.pairs[rows] - kept[0], *how, **large)
+    past_phi = np.concatenate(group.collect([pair_features(features, past_pairs, *how)])) if reembed else kept_phi
     if ridge is None:
-        ridge = settings.ridge * (mean_square_norm(phi) if settings.ridge_is == "relative" else 1.0)
-    return {"phi": phi, "past_phi": past_phi, "ridge": float(ridge)}
+        ridge = settings.ridge * (mean_square_norm(phi, group) if settings.ridge_is == "relative" else 1.0)
+    return {"phi": phi, "past_phi": past_phi, "ridge": float(ridge), "rows": rows}
 
 
-def mean_square_norm(phi):
-    """The mean of ||phi||^2 over the pairs, what a relative ridge is relative to (D2)."""
+def mean_square_norm(phi, group):
+    """The mean of ||phi||^2 over all processes' pairs, what a relative ridge is relative to (D2)."""
     blocks = (phi[start : start + BLOCK].astype(np.float64) for start in range(0, len(phi), BLOCK))
-    return np.concatenate([np.square(block).sum(1) for block in blocks]).mean()
+    return np.concatenate(group.collect([np.square(block).sum(1) for block in blocks])).mean()
+
+
+def phi_of(candidates, indices):
+    """The features of these pairs, (b, d), whichever process has them."""
+    start, stop, _ = candidates.rows.indices(len(candidates.ids))
+    own = {int(at): candidates.phi[at - start] for at in indices if start <= at < stop}
+    everyones = dict(shards().collect(list(own.items())))
+    return np.stack([everyones[int(at)] for at in indices])
 
 
 def entropies(policy, tokenizer, pool, logps, settings, extra):

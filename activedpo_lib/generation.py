@@ -8,6 +8,7 @@ from transformers import DynamicCache
 
 from activedpo_lib.models import encode_prompt
 from activedpo_lib.records import Pool, Response
+from activedpo_lib.shards import shards
 
 
 def generate(model, tokenizer, prompts, stream, responses, max_new_tokens, temperature=1.0, batch_sequences=384):
@@ -18,7 +19,9 @@ def generate(model, tokenizer, prompts, stream, responses, max_new_tokens, tempe
     """
     encoded = [encode_prompt(tokenizer, prompt.text) for prompt in prompts]
     noise = [stream.child(prompt.id).numpy().random((responses, max_new_tokens)) for prompt in prompts]
-    sampled = sample(model, encoded, noise, temperature, tokenizer.eos_token_id, max(1, batch_sequences // responses))
+    group, batch = shards(), max(1, batch_sequences // responses)
+    mine = group.share(len(prompts))
+    sampled = group.collect(sample(model, encoded[mine], noise[mine], temperature, tokenizer.eos_token_id, batch))
     drawn = [
         Response(prompt.id, tokens, tokenizer.decode(tokens, skip_special_tokens=True))
         for prompt, group in zip(prompts, sampled, strict=True)

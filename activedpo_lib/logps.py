@@ -2,9 +2,11 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from activedpo_lib.formulas import sequence_logp
+from activedpo_lib.shards import shards
 
 
 class Batch(NamedTuple):
@@ -72,7 +74,9 @@ def batch_logps(model, batch):
 @torch.inference_mode()
 def response_logps(model, prompts, responses, token_budget=4096):
     """log pi(y|x), (n,) float32 nats, on the CPU: prompts and responses as token ids, sums over response tokens (D1)."""
-    logps = torch.zeros(len(prompts))
-    for batch in batches(prompts, responses, token_budget, next(model.parameters()).device):
+    group = shards()
+    mine = group.share(len(prompts))
+    logps = torch.zeros(mine.stop - mine.start)
+    for batch in batches(prompts[mine], responses[mine], token_budget, next(model.parameters()).device):
         logps[list(batch.rows)] = batch_logps(model, batch).float().cpu()
-    return logps.numpy()
+    return np.concatenate(group.collect([logps.numpy()]))

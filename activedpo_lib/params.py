@@ -82,6 +82,10 @@ def _possible(params):
             "selection.normalise pair with normalise_when before is impossible: the pair's exact norm is not known after "
             "the projection; use normalise_when after, or projection none"
         )
+    if params.dpo.batch_size % params.processes:
+        raise ParamsError(
+            f"dpo.batch_size {params.dpo.batch_size} must be a multiple of processes {params.processes}: each takes its share"
+        )
     if params.model.hidden_size % params.model.heads:
         raise ParamsError(
             f"model.hidden_size {params.model.hidden_size} must be a multiple of heads {params.model.heads}"

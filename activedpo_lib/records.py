@@ -89,7 +89,8 @@ class Candidates(NamedTuple):
     ids: n keys that do not depend on the pool's order; prompt: (n,) the pair's prompt index; prompt_ids: their names;
     phi, past_phi: (n, d), (k, d) pair features grad r(x, y1) - grad r(x, y2) and the labelled pairs' own;
     margin: (n,) r(x, y1) - r(x, y2), nats; entropy: (n,) the prompt's predictive entropy, nats;
-    hidden, past_hidden: (n, h), (k, h) differences of pi_SFT's last hidden states; ridge: V_0 = ridge I.
+    hidden, past_hidden: (n, h), (k, h) differences of pi_SFT's last hidden states; ridge: V_0 = ridge I;
+    rows: the pairs that this process's phi is of, where several processes share a pool.
     """
 
     ids: tuple
@@ -102,6 +103,7 @@ class Candidates(NamedTuple):
     hidden: np.ndarray | None = None
     past_hidden: np.ndarray | None = None
     ridge: float | None = None
+    rows: slice = slice(None)
 
 
 class Selection(NamedTuple):

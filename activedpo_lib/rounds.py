@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 
 from activedpo_lib import artifacts, checkpoints, models
-from activedpo_lib.candidates import make_pool, measure
+from activedpo_lib.candidates import make_pool, measure, phi_of
 from activedpo_lib.evaluation import evaluate
 from activedpo_lib.generation import generate
+from activedpo_lib.launch import launch
 from activedpo_lib.oracles import label
 from activedpo_lib.records import Strategy, Task
 from activedpo_lib.schema import Params
+from activedpo_lib.shards import shards
 from activedpo_lib.store import key, provenance
 from activedpo_lib.strategies import make_strategy
 from activedpo_lib.streams import stream
@@ -79,6 +81,14 @@ def run_rounds(params, seed, root="runs", strategies=None, say=print):
     Returns the tidy table, one row a round, 0 being pi_SFT. Interrupt it at any moment: the next call goes on
     after the last finished round, to the same table.
     """
+    if params.processes > shards().count:
+        if strategies:
+            raise ValueError(
+                "strategies of your own run in one process: set processes to 1, or add yours to STRATEGIES"
+            )
+        open_run(params, seed, root, say=say)  # what is trained once is trained here, before the processes start
+        launch(params, seed, root, say)
+        return saved_rounds(params, seed, root)
     run = open_run(params, seed, root, strategies, say)
     first = next((t for t in range(params.rounds + 1) if not checkpoints.is_finished(run.folder, t)), params.rounds + 1)
     if first <= params.rounds:
@@ -91,7 +101,13 @@ def run_rounds(params, seed, root="runs", strategies=None, say=print):
         for t in range(max(1, first), params.rounds + 1):
             policy, labelled, line = active_round(run, policy, labelled, t)
             say(line)
-    return pd.DataFrame([checkpoints.load_row(run.folder, t) for t in range(params.rounds + 1)])
+    return saved_rounds(params, seed, root)
+
+
+def saved_rounds(params, seed, root):
+    """The tidy table of a finished run."""
+    folder = run_folder(params, seed, root)
+    return pd.DataFrame([checkpoints.load_row(folder, t) for t in range(params.rounds + 1)])
 
 
 def active_round(run, policy, labelled, t):
@@ -120,7 +136,7 @@ def active_round(run, policy, labelled, t):
     }
     arrays = {"scores": picked.scores}
     if candidates.phi is not None:
-        arrays |= {"ridge": np.array(candidates.ridge), "phi": candidates.phi[picked.indices]}
+        arrays |= {"ridge": np.array(candidates.ridge), "phi": phi_of(candidates, picked.indices)}
     return policy, labelled, save(run, t, policy, measures, clock, len(labelled), new, arrays)
 
 
@@ -191,7 +207,9 @@ def save(run, t, policy, measures, clock, labels, new, arrays):
     cell = {"task": run.task.name, "model": params.model.name, "strategy": params.strategy, "seed": run.seed}
     row = cell | {"round": t, "labels": labels} | measures | clock.row()
     state = models.adapter_state(policy)
-    checkpoints.save_round(run.folder, t, row, provenance(params.digest(), run.seed), state, new, arrays)
+    if shards().rank == 0:
+        checkpoints.save_round(run.folder, t, row, provenance(params.digest(), run.seed), state, new, arrays)
+    shards().collect([])  # nobody goes on before the round is saved
     return (
         f"[{' '.join(map(str, cell.values()))}] round {t}/{params.rounds}: {labels} labels, reward {row['reward']:+.3f}, "
         f"win-rate {row['win_rate']:.1%}, {row['seconds']:.1f} s"

@@ -137,6 +137,7 @@ class Params:
     strategy: str
     rounds: int = ranged(6, 1, unit="rounds")  # D11
     batch_size: int = ranged(40, 1, unit="labels per round")
+    processes: int = ranged(1, 1, 64, "processes that share one run; a GPU each where there are several")
     sft: SFTParams = SFTParams()
     oracle: OracleParams = OracleParams()
     lora: LoraParams = LoraParams()

@@ -1,10 +1,20 @@
-"""A pool in one process or sliced over many (floor 0): the three exchanges that greedy selection needs of the others."""
+"""Work in one process or shared by many (floor 0): slices of what is to be done, and the exchanges between them."""
 
 import torch.distributed as dist
 
 
 class Alone:
-    """One process holds the whole pool."""
+    """One process does and holds everything."""
+
+    rank, count = 0, 1
+
+    def share(self, total):
+        """The slice of `total` items that is this process's, in the order of the ranks."""
+        return slice(self.rank * total // self.count, (self.rank + 1) * total // self.count)
+
+    def collect(self, items):
+        """All processes' lists, one after the other, on every process."""
+        return items
 
     def sizes(self, size):
         """Every process's number of pairs, and which of them is ours."""
@@ -19,20 +29,24 @@ class Alone:
         return payload()
 
 
-class Processes:
-    """Each process of a torch.distributed group (`accelerate launch`, torchrun) holds a slice, in the order of the ranks."""
+class Processes(Alone):
+    """Each process of a torch.distributed group (`accelerate launch`, torchrun) has a slice, in the order of the ranks."""
 
     def __init__(self, group=None):
-        self._group, self._rank, self._count = group, dist.get_rank(group), dist.get_world_size(group)
+        self._group, self.rank, self.count = group, dist.get_rank(group), dist.get_world_size(group)
+
+    def collect(self, items):
+        """As Alone.collect."""
+        return [item for part in self._gather(items) for item in part]
 
     def _gather(self, value):
-        values = [None] * self._count
+        values = [None] * self.count
         dist.all_gather_object(values, value, group=self._group)
         return values
 
     def sizes(self, size):
         """As Alone.sizes."""
-        return self._gather(size), self._rank
+        return self._gather(size), self.rank
 
     def largest(self, value):
         """As Alone.largest."""
@@ -42,7 +56,7 @@ class Processes:
         """As Alone.first; equal keys: the lower rank's."""
         keys = self._gather(key)
         winner = min((k, rank) for rank, k in enumerate(keys) if k is not None)[1]
-        held = [payload() if winner == self._rank else None]
+        held = [payload() if winner == self.rank else None]
         dist.broadcast_object_list(held, group=self._group, group_src=winner)
         return held[0]
 

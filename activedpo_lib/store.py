@@ -15,7 +15,7 @@ LIBRARY = Path(__file__).resolve().parent
 HOME = LIBRARY.parent
 PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "numpy")
 # What draws pictures or starts notebooks cannot change a result.
-NOT_RESULTS = {"plots.py", "execute.py", "batch.py", "bases.py"}
+NOT_RESULTS = {"plots.py", "execute.py", "batch.py", "bases.py", "costs.py"}
 
 
 def locate(path):

@@ -8,6 +8,7 @@ import numpy as np
 from activedpo_lib.design import largest, select_greedy, uncertainty
 from activedpo_lib.records import Selection, Strategy
 from activedpo_lib.runtime import device
+from activedpo_lib.shards import shards
 
 
 def random(_settings=None):
@@ -28,9 +29,10 @@ def activedpo(settings):
             batch_size,
             candidates.ridge,
             candidates.past_phi,
-            ties=stream.keys(candidates.ids),
-            groups=None if settings.repeat_prompts else candidates.prompt,  # D13
+            ties=stream.keys(candidates.ids)[candidates.rows],
+            groups=None if settings.repeat_prompts else candidates.prompt[candidates.rows],  # D13
             device=device(),
+            shards=shards(),
         )
 
     return Strategy(frozenset({"phi"}), select)

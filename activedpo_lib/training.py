@@ -9,6 +9,7 @@ from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, S
 
 from activedpo_lib.models import adapter_state, encode_pair, encode_prompt, encode_response, set_adapter_state
 from activedpo_lib.runtime import quiet
+from activedpo_lib.shards import shards
 
 
 class TrainingDiverged(RuntimeError):
@@ -19,7 +20,8 @@ def _arguments(folder, stream, epochs, learning_rate, batch_size, **more):
     """What every trainer shares. TRL's own defaults (bf16, checkpointing, saving) cost 1.4x on a CPU."""
     return {
         "output_dir": folder, "seed": stream.seed, "num_train_epochs": epochs, "learning_rate": learning_rate,
-        "per_device_train_batch_size": batch_size, "max_length": None, "bf16": False, "gradient_checkpointing": False,
+        "per_device_train_batch_size": batch_size // shards().count,
+        "max_length": None, "bf16": False, "gradient_checkpointing": False,
         "save_strategy": "no", "report_to": "none", "logging_strategy": "no", "disable_tqdm": True,
         "dataloader_pin_memory": False,
     } | more  # fmt: skip
@@ -27,10 +29,11 @@ def _arguments(folder, stream, epochs, learning_rate, batch_size, **more):
 
 def _train(trainer, what):
     trainer.remove_callback(PrinterCallback)
-    result = trainer.train()
-    if not math.isfinite(result.training_loss):
-        raise TrainingDiverged(f"{what}: the loss became {result.training_loss}; lower the learning rate")
-    return result.training_loss
+    losses = shards().collect([trainer.train().training_loss])
+    loss = sum(losses) / len(losses)
+    if not math.isfinite(loss):
+        raise TrainingDiverged(f"{what}: the loss became {loss}; lower the learning rate")
+    return loss
 
 
 def sft(model, tokenizer, rows, epochs, learning_rate, batch_size, stream):
@@ -81,6 +84,18 @@ class TokenDPOTrainer(DPOTrainer):
         return dataset
 
 
+def _shared(examples, folder):
+    """The examples as a Dataset; for several processes one in the first one's folder, where TRL keeps the reference's logps."""
+    data, group = Dataset.from_list(examples), shards()
+    if group.count == 1:
+        return data
+    place = f"{group.collect([folder])[0]}/examples"
+    if group.rank == 0:
+        data.save_to_disk(place)
+    group.collect([])
+    return Dataset.load_from_disk(place)
+
+
 def dpo_trainer(policy, tokenizer, labelled, config, stream, folder, beta, epochs, learning_rate, batch_size, warmup,
                 gradient_checkpointing=False):  # fmt: skip
     """A trainer that carries the policy's adapter on, with pi_SFT as its reference. `policy` is taken apart: use the trainer's.
@@ -100,7 +115,7 @@ def dpo_trainer(policy, tokenizer, labelled, config, stream, folder, beta, epoch
         **shared, beta=beta, warmup_steps=warmup, lr_scheduler_type="linear", precompute_ref_log_probs=True
     )
     trainer = TokenDPOTrainer(
-        base, args=arguments, train_dataset=Dataset.from_list(examples), processing_class=tokenizer, peft_config=config
+        base, args=arguments, train_dataset=_shared(examples, folder), processing_class=tokenizer, peft_config=config
     )
     set_adapter_state(trainer.model, state)
     return trainer

@@ -11,8 +11,9 @@ FLOORS = (
     {"params", "formulas", "projection", "design", "store", "runtime", "costs"},
     {"tasks", "models", "reward_models", "logps", "plots", "tables"},
     {"generation", "gradients", "measures", "oracles", "training", "evaluation"},
-    {"strategies", "candidates", "checkpoints", "artifacts"},
+    {"strategies", "candidates", "checkpoints", "artifacts", "launch"},
     {"rounds", "execute", "batch", "bases"},
+    {"worker"},
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 FILES = [path for path in LIBRARY.rglob("*.py") if path != LIBRARY / "__init__.py"]
