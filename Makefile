@@ -9,16 +9,28 @@ STAMP   := .venv/made-$(shell cat pyproject.toml requirements.lock | cksum | tr 
 # uv reads no pip settings; where pip has a local folder of wheels, uv should look there too.
 LINKS   := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 
-.PHONY: figures test test-slow bench bench-slow lab lint bases lock clean
+.PHONY: figures plan status report verify test test-slow bench bench-slow audit lab lint bases lock clean
 
 figures: $(STAMP)
-	@$(BIN)/python -m activedpo_lib.batch $(PROFILE) --seeds $(SEEDS) --cores $(CORES)
+	@$(BIN)/python -m activedpo_lib.batch $(PROFILE) --seeds $(SEEDS) --cores $(CORES) $(if $(CLUSTER),--cluster $(CLUSTER))
 
 test: lint
 	@$(BIN)/python -m pytest
 
 test-slow: $(STAMP)
 	@$(BIN)/python -m pytest -m slow
+
+plan status: $(STAMP)
+	@$(BIN)/python -m activedpo_lib.overview $@ $(PROFILE) --seeds $(SEEDS)
+
+report: $(STAMP)
+	@$(BIN)/python -m activedpo_lib.report $(PROFILE)
+
+verify: $(STAMP)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m activedpo_lib.verify $(PROFILE)
+
+audit: $(STAMP)
+	@$(BIN)/uv tool run pip-audit==2.10.1 --no-deps --disable-pip -r requirements.lock
 
 bench: $(STAMP)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks

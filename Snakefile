@@ -16,7 +16,9 @@ BASELINES = [strategy for strategy in GRID.strategies if strategy != "activedpo"
 RUNS = f"runs/{NAME}"
 FIGURES = figures_folder(NAME)
 KNOWN = load_params(PROFILE).task.source == "world"  # only there is the truth known
-EXECUTE = f"{sys.executable} -m activedpo_lib.execute"
+# Cards that a job needs: one a process of its runs; counted only on machines that have any (`--resources gpu=`).
+CARDS = load_params(PROFILE).processes
+EXECUTE = f"{sys.executable} -m activedpo_lib.execute --gpus {CARDS} --jobs-per-gpu {GRID.jobs_per_gpu}"
 # Notebooks run in notebooks/, so their paths start from there.
 SHARED = f"-p profile {PROFILE} -p root ../{RUNS}"
 
@@ -50,6 +52,7 @@ rule tour:
     output: f"{RUNS}/tables/tour.csv"
     log: f"{RUNS}/notebooks/01_tour.ipynb"
     params: depends_on()
+    resources: gpu=CARDS
     shell: f"{EXECUTE} {{input}} {{log}} {SHARED} -p table ../{{output}}"
 
 
@@ -59,6 +62,7 @@ rule oracle:
     log: f"{RUNS}/notebooks/03_oracle_{{task}}.ipynb"
     params: depends_on("task", "model", "oracle")
     priority: 10
+    resources: gpu=CARDS
     shell: f"{EXECUTE} {{input}} {{log}} {SHARED} -p task {{wildcards.task}} -p table ../{{output}}"
 
 
@@ -68,6 +72,7 @@ rule sft:
     log: f"{RUNS}/notebooks/02_sft_{{task}}_{{model}}.ipynb"
     params: depends_on("task", "model", "sft")
     priority: 10
+    resources: gpu=CARDS
     shell:
         f"{EXECUTE} {{input}} {{log}} {SHARED} -p task {{wildcards.task}} -p model {{wildcards.model}}"
         f" -p seeds '{SEEDS}' -p table ../{{output}}"
@@ -81,6 +86,7 @@ rule activedpo:
     output: f"{RUNS}/tables/activedpo_{{task}}_{{model}}.csv"
     log: f"{RUNS}/notebooks/04_activedpo_{{task}}_{{model}}.ipynb"
     params: depends_on()
+    resources: gpu=CARDS
     shell:
         f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p task {{wildcards.task}} -p model {{wildcards.model}}"
         f" -p seeds '{SEEDS}' -p table ../{{output}}"
@@ -95,6 +101,7 @@ rule baselines:
     log: f"{RUNS}/notebooks/05_baselines_{{task}}_{{model}}.ipynb"
     params: depends_on()
     priority: 5
+    resources: gpu=CARDS
     shell:
         f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p task {{wildcards.task}} -p model {{wildcards.model}}"
         f" -p strategies '{BASELINES}' -p seeds '{SEEDS}' -p table ../{{output}}"
@@ -107,6 +114,7 @@ rule over_optimisation:
     output: f"{RUNS}/tables/over_optimisation.csv"
     log: f"{RUNS}/notebooks/07_over_optimisation.ipynb"
     params: depends_on()
+    resources: gpu=CARDS
     shell: f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p seeds '{SEEDS[:3]}' -p table ../{{output}}"
 
 

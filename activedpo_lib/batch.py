@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from activedpo_lib.params import ParamsError, load_grid, load_params
+from activedpo_lib.slots import cards
 from activedpo_lib.store import HOME
 from activedpo_lib.tasks import load_task
 from activedpo_lib.tasks.files import DataError
@@ -24,11 +25,15 @@ def check(profile):
     return grid
 
 
-def snakemake(profile, seeds, cores):
-    """The engine's command line."""
+def snakemake(profile, seeds, cores, cluster=""):
+    """The engine's command line; `cluster`: a folder with Snakemake's settings for one, as cluster/slurm."""
+    grid = load_grid(profile)
+    card_jobs = len(cards()) * grid.jobs_per_gpu
     return [
         sys.executable, "-m", "snakemake", "--snakefile", str(HOME / "Snakefile"), "--directory", str(HOME),
         "--cores", str(cores), "--rerun-incomplete", "--keep-going", "--nolock", "--quiet", "host", "rules", "reason",
+        *(["--resources", f"gpu={card_jobs}"] if card_jobs else []),
+        *(["--workflow-profile", str(Path(cluster).resolve())] if cluster else ["--workflow-profile", "none"]),
         "--config", f"profile={profile}", f"seeds={seeds}",
     ]  # fmt: skip
 
@@ -39,6 +44,9 @@ def main(arguments=None):
     parser.add_argument("profile", nargs="?", default="tiny")
     parser.add_argument("--seeds", type=int, default=0, help="how many seeds; the profile's own number by default")
     parser.add_argument("--cores", default="all")
+    parser.add_argument(
+        "--cluster", default="", help="folder with Snakemake's settings for a cluster, as cluster/slurm"
+    )
     given = parser.parse_args(arguments)
     if given.profile.endswith((".yaml", ".yml")):  # notebooks run in another folder
         given.profile = str(Path(given.profile).resolve())
@@ -52,10 +60,10 @@ def main(arguments=None):
         f"{given.profile}: {len(grid.tasks)} tasks x {len(grid.models)} models x {len(grid.strategies)} strategies x "
         f"{seeds} seeds; Ctrl-C stops, the same command goes on", flush=True,
     )  # fmt: skip
-    return run(given.profile, seeds, given.cores)
+    return run(given.profile, seeds, given.cores, given.cluster)
 
 
-def run(profile, seeds, cores):
+def run(profile, seeds, cores, cluster=""):
     """Run the engine, one batch of a profile at a time, under a lock that dies with us (the engine's own outlives a kill)."""
     name = Path(profile).stem
     runs = HOME / "runs" / name
@@ -72,7 +80,11 @@ def run(profile, seeds, cores):
                 file=sys.stderr,
             )
             return 2
-        done = subprocess.run(snakemake(profile, seeds, cores), check=False).returncode
+        try:
+            done = subprocess.run(snakemake(profile, seeds, cores, cluster), check=False).returncode
+        except KeyboardInterrupt:
+            print("stopped; finished rounds are kept: the same command goes on", file=sys.stderr)
+            return 130
     if done:
         print(
             f"some jobs failed: their executed notebooks, with tracebacks, are in runs/{name}/notebooks/",

@@ -8,7 +8,13 @@ import numpy as np
 from safetensors.torch import load_file, save_file
 
 from activedpo_lib.records import LabelledPair, Response
-from activedpo_lib.store import read_json, write_folder, write_json
+from activedpo_lib.store import key, read_json, write_folder, write_json
+
+
+def run_folder(params, seed, root):
+    """Where the run of a task, model, strategy and seed is kept: a folder named by all that it depends on."""
+    name = f"seed{seed}-{key(params)}"
+    return Path(root) / "rounds" / params.task.name / params.model.name / params.strategy / name
 
 
 def round_folder(run, t):

@@ -15,6 +15,10 @@ from pathlib import Path
 
 import yaml
 
+from activedpo_lib.slots import slot
+
+LOCKS = Path(tempfile.gettempdir()) / f"activedpo-gpus-{os.getuid()}"  # one folder for all clones: a card has one owner
+
 
 class NotebookError(ValueError):
     """A notebook cannot be run with these parameters. The message names the parameter, what was expected, the remedy."""
@@ -49,10 +53,11 @@ def checked(notebook, values):
     return values
 
 
-def execute(notebook, output, values):
-    """Run `notebook` with `values` and write the executed copy to `output`, with the traceback where a cell fails.
+def execute(notebook, output, values, gpus=1, jobs_per_gpu=1):
+    """Run `notebook` with `values`; the executed copy goes to `output`, with the traceback where a cell fails.
 
-    The notebook's printed lines are passed on as they come. Raises NotebookError before, PapermillExecutionError after.
+    gpus: cards that it holds while it runs, where the machine has any, with at most `jobs_per_gpu` notebooks on each. The
+    notebook's printed lines are passed on as they come. Raises NotebookError before, PapermillExecutionError after.
     """
     import papermill
     from traitlets.config import Config
@@ -61,7 +66,7 @@ def execute(notebook, output, values):
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     # One thread a job: two jobs on two cores beat one job on two, and the sums come out the same.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with _alone(output), tempfile.TemporaryDirectory(prefix="activedpo-") as sockets:
+    with _alone(output), slot(LOCKS, gpus, jobs_per_gpu), tempfile.TemporaryDirectory(prefix="activedpo-") as sockets:
         # Sockets in a folder of the job's own: no port, and no path, to clash with another job's kernel.
         config = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
         papermill.execute_notebook(
@@ -92,9 +97,12 @@ def main(arguments=None):
     parser.add_argument(
         "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="VALUE is read as YAML"
     )
+    parser.add_argument("--gpus", type=int, default=1, help="cards that the notebook needs, where there are any")
+    parser.add_argument("--jobs-per-gpu", type=int, default=1)
     given = parser.parse_args(arguments)
     try:
-        execute(given.notebook, given.output, {name: yaml.safe_load(value) for name, value in given.p})
+        values = {name: yaml.safe_load(value) for name, value in given.p}
+        execute(given.notebook, given.output, values, given.gpus, given.jobs_per_gpu)
     except (NotebookError, yaml.YAMLError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

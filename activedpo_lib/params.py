@@ -14,6 +14,9 @@ from activedpo_lib.schema import Grid, Params
 PROFILES = Path(__file__).resolve().parent.parent / "params"
 
 
+GRID_KEYS = {"tasks", "models", "strategies", "seeds", "jobs_per_gpu"}
+
+
 class ParamsError(ValueError):
     """A parameter is unknown, of the wrong type, or impossible. The message names the key, what was expected, and the remedy."""
 
@@ -42,9 +45,16 @@ def load_grid(profile):
     for key, kind in wanted.items():
         if not isinstance(values.get(key), kind) or isinstance(values.get(key), bool):
             raise ParamsError(f"{profile}: {key} must be a {kind.__name__}, got {values.get(key)!r}")
+    jobs_per_gpu = values.get("jobs_per_gpu", 1)
+    if type(jobs_per_gpu) is not int or jobs_per_gpu < 1:
+        raise ParamsError(f"{profile}: jobs_per_gpu must be a whole number of at least 1, got {jobs_per_gpu!r}")
+    for key in ("tasks", "models", "strategies", "seeds"):
+        if not values[key] or (key == "seeds" and values[key] < 1):
+            raise ParamsError(f"{profile}: {key} is {values[key]!r}; at least one is needed")
     return Grid(
-        tuple(values["tasks"]), tuple(values["models"]), tuple(values["strategies"]), tuple(range(values["seeds"]))
-    )
+        tuple(values["tasks"]), tuple(values["models"]), tuple(values["strategies"]), tuple(range(values["seeds"])),
+        jobs_per_gpu,
+    )  # fmt: skip
 
 
 def load_params(profile="tiny", task=None, model=None, strategy="activedpo", overrides=None):
@@ -55,7 +65,7 @@ def load_params(profile="tiny", task=None, model=None, strategy="activedpo", ove
     """
     values = read_profile(profile)
     grid = load_grid(profile)
-    cell = {key: value for key, value in values.items() if key not in {"tasks", "models", "strategies", "seeds"}}
+    cell = {key: value for key, value in values.items() if key not in GRID_KEYS}
     cell["task"] = _entry(values["tasks"], task or grid.tasks[0], "task")
     cell["model"] = _entry(values["models"], model or grid.models[0], "model")
     cell |= {"profile": values.get("profile", str(profile)), "strategy": strategy}

@@ -1,5 +1,6 @@
 """Algorithm 1 (floor 5): rounds of generate, measure, select, label, train, evaluate; each saved whole, then the next."""
 
+import contextlib
 import gc
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pandas as pd
 
 from activedpo_lib import artifacts, checkpoints, models
 from activedpo_lib.candidates import make_pool, measure, phi_of
+from activedpo_lib.checkpoints import run_folder
 from activedpo_lib.evaluation import evaluate
 from activedpo_lib.generation import generate
 from activedpo_lib.launch import launch
@@ -18,7 +20,7 @@ from activedpo_lib.oracles import label
 from activedpo_lib.records import Strategy, Task
 from activedpo_lib.schema import Params
 from activedpo_lib.shards import shards
-from activedpo_lib.store import key, provenance
+from activedpo_lib.store import alone, provenance
 from activedpo_lib.strategies import make_strategy
 from activedpo_lib.streams import stream
 from activedpo_lib.tasks import load_task
@@ -61,12 +63,6 @@ def open_run(params, seed, root="runs", strategies=None, say=print):
     return Run(params, seed, folder, strategy, task, tokenizer, base, lora, score, say)
 
 
-def run_folder(params, seed, root):
-    """Where the run of a task, model, strategy and seed is kept: a folder named by all that it depends on."""
-    name = f"seed{seed}-{key(params)}"
-    return Path(root) / "rounds" / params.task.name / params.model.name / params.strategy / name
-
-
 def labelled_pairs(params, seed, root):
     """The LabelledPairs of a finished run, in the order picked."""
     task = load_task(params.task, params.evaluation.prompts, comparisons=False)
@@ -89,6 +85,13 @@ def run_rounds(params, seed, root="runs", strategies=None, say=print):
         open_run(params, seed, root, say=say)  # what is trained once is trained here, before the processes start
         launch(params, seed, root, say)
         return saved_rounds(params, seed, root)
+    folder = run_folder(params, seed, root)
+    with alone(folder) if shards().rank == 0 else contextlib.nullcontext():
+        _remaining_rounds(params, seed, root, strategies, say)
+    return saved_rounds(params, seed, root)
+
+
+def _remaining_rounds(params, seed, root, strategies, say):
     run = open_run(params, seed, root, strategies, say)
     first = next((t for t in range(params.rounds + 1) if not checkpoints.is_finished(run.folder, t)), params.rounds + 1)
     if first <= params.rounds:
@@ -101,7 +104,6 @@ def run_rounds(params, seed, root="runs", strategies=None, say=print):
         for t in range(max(1, first), params.rounds + 1):
             policy, labelled, line = active_round(run, policy, labelled, t)
             say(line)
-    return saved_rounds(params, seed, root)
 
 
 def saved_rounds(params, seed, root):

@@ -161,3 +161,4 @@ class Grid:
     models: tuple[str, ...]
     strategies: tuple[str, ...]
     seeds: tuple[int, ...]
+    jobs_per_gpu: int = 1

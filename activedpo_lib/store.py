@@ -1,13 +1,17 @@
 """Run folders (floor 1): whole or absent. Everything is written aside, synced, then renamed."""
 
 import contextlib
+import errno
+import fcntl
 import functools
 import hashlib
 import importlib.metadata
 import json
 import os
 import shutil
+import socket
 import subprocess
+import time
 import uuid
 from pathlib import Path
 
@@ -15,12 +19,64 @@ LIBRARY = Path(__file__).resolve().parent
 HOME = LIBRARY.parent
 PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "numpy")
 # What draws pictures or starts notebooks cannot change a result.
-NOT_RESULTS = {"plots.py", "execute.py", "batch.py", "bases.py", "costs.py"}
+NOT_RESULTS = {"plots.py", "execute.py", "batch.py", "bases.py", "costs.py", "overview.py", "verify.py", "report.py"}
 
 
 def locate(path):
     """A user's path: absolute, or from the repository's root (notebooks run in notebooks/)."""
     return HOME / Path(path).expanduser()
+
+
+class DiskFull(OSError):
+    """The disk has no room for a result; what was finished before is intact."""
+
+
+class RunHeld(RuntimeError):
+    """Another process works on the same run."""
+
+
+@contextlib.contextmanager
+def _naming_a_full_disk(path):
+    try:
+        yield
+    except Exception as error:  # safetensors has an error of its own for it
+        if getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT) and "No space left" not in str(error):
+            raise
+        raise DiskFull(
+            errno.ENOSPC,
+            f"no space left on the disk of {Path(path).parent}: free some, or name another folder as root, then start the "
+            "same command again; what was finished before is intact",
+        ) from None
+
+
+@contextlib.contextmanager
+def alone(path, patience=15.0):
+    """Hold the lock beside `path` inside the block. The lock dies with its process, however that ends.
+
+    A killed notebook's kernel may live on for some seconds: waits `patience` seconds, then raises RunHeld naming the holder.
+    """
+    lock_file = Path(path).with_name(f".{Path(path).name}.lock")
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock_file, "a+", encoding="utf-8") as lock:
+        end = time.monotonic() + patience
+        while not _locked(lock):
+            if time.monotonic() > end:
+                lock.seek(0)
+                holder = lock.read().strip() or "another process"
+                raise RunHeld(f"{path} is held by {holder}: wait for it, or stop it and start the same command again")
+            time.sleep(0.2)
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        lock.flush()
+        yield
+
+
+def _locked(file):
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -34,10 +90,11 @@ def write_folder(path):
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     aside.mkdir()
     try:
-        yield aside
-        for file in aside.rglob("*"):
-            if file.is_file():
-                _sync(file)
+        with _naming_a_full_disk(path):
+            yield aside
+            for file in aside.rglob("*"):
+                if file.is_file():
+                    _sync(file)
         try:
             os.rename(aside, path)
         except OSError:
@@ -62,8 +119,9 @@ def write_text(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
-        aside.write_text(text, encoding="utf-8")
-        _sync(aside)
+        with _naming_a_full_disk(path):
+            aside.write_text(text, encoding="utf-8")
+            _sync(aside)
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)

@@ -19,6 +19,15 @@ def pair_table(pairs, scores=None, utility=None):
     return pd.DataFrame(rows)
 
 
+KEYS = ["task", "model", "strategy", "seed", "round", "labels"]
+
+
+def split_times(table):
+    """(results, times): the same params give the same results, byte for byte; times are the machine's."""
+    times = [column for column in table if column == "cpu_seconds" or column.startswith("seconds")]
+    return table.drop(columns=times), table[[*KEYS, *times]]
+
+
 def final_table(table, measures):
     """Each task, model and strategy after its last round: mean over seeds and half width of the 95 % t interval."""
     last = table[table["round"] == table["round"].max()]

@@ -7,13 +7,13 @@ import pytest
 
 LIBRARY = Path(__file__).parent.parent / "activedpo_lib"
 FLOORS = (
-    {"schema", "streams", "records", "shards", "rows", "progress"},
+    {"schema", "streams", "records", "slots", "shards", "rows", "progress"},
     {"params", "formulas", "projection", "design", "store", "runtime", "costs"},
     {"tasks", "models", "reward_models", "logps", "plots", "tables"},
     {"generation", "gradients", "measures", "oracles", "training", "evaluation"},
     {"strategies", "candidates", "checkpoints", "artifacts", "launch"},
     {"rounds", "execute", "batch", "bases"},
-    {"worker"},
+    {"worker", "overview", "verify", "report"},
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 FILES = [path for path in LIBRARY.rglob("*.py") if path != LIBRARY / "__init__.py"]

@@ -1,0 +1,182 @@
+"""`make plan` and `make status` (floor 6): what a batch will do and cost, and how far it is."""
+
+import argparse
+import csv
+import fcntl
+import io
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from activedpo_lib.batch import check, snakemake
+from activedpo_lib.costs import Sizes, selection_bytes
+from activedpo_lib.params import ParamsError, load_grid, load_params
+from activedpo_lib.store import HOME, locate, read_json
+from activedpo_lib.tasks import load_task
+from activedpo_lib.tasks.files import DataError
+
+ACHIEVED = {"a core of this laptop": 2e10, "an H100 at 40 % of its bfloat16 peak": 0.4 * 989e12}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook of the batch: its log is the executed copy; state: done, running, failed or waiting."""
+
+    rule: str
+    log: str
+    state: str
+
+
+def jobs(profile, seeds):
+    """The batch's Jobs, as the engine sees them (a dry run: nothing is started)."""
+    command = [*snakemake(profile, seeds, 1), "--summary"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    if told.returncode:
+        raise ParamsError(f"the engine cannot plan {profile}: {told.stderr.strip()[-2000:]}")
+    lines = told.stdout[told.stdout.index("output_file") :]
+    found = {}
+    for row in csv.DictReader(io.StringIO(lines), delimiter="\t"):
+        log = row["log-file(s)"]
+        if row["rule"] != "-":
+            found[log] = Job(row["rule"], log, _state(log, row["plan"]))
+    return list(found.values())
+
+
+def _state(log, plan):
+    if _held(HOME / Path(log).with_suffix(".lock")):
+        return "running"
+    if plan.strip() == "no update":
+        return "done"
+    return "failed" if _has_error(HOME / log) else "waiting"
+
+
+def _held(lock):
+    if not lock.is_file():
+        return False
+    with open(lock) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _has_error(notebook):
+    if not notebook.is_file():
+        return False
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return any(output["output_type"] == "error" for cell in cells for output in cell.get("outputs", []))
+
+
+def runs(profile, seeds):
+    """Every (params, seed) of the profile's grid."""
+    grid = load_grid(profile)
+    cells = [(t, m, s) for t in grid.tasks for m in grid.models for s in grid.strategies]
+    return [(load_params(profile, *cell), seed) for cell in cells for seed in range(seeds or len(grid.seeds))]
+
+
+def sizes(params):
+    """The cost model's Sizes for these params, from the model's config and the task's prompts (words, not yet tokens)."""
+    model = params.model
+    folder = HOME / "activedpo_lib/assets" / f"{model.family}-0" if model.base == "world" else locate(model.base)
+    given = {"hidden_size": model.hidden_size, "num_hidden_layers": model.layers, "vocab_size": model.vocabulary}
+    config = read_json(folder / "config.json") if model.base != "config" else given
+    width, layers = config["hidden_size"], config["num_hidden_layers"]
+    inner = config.get("intermediate_size", 8 * width // 3)
+    shapes = dict.fromkeys(("q_proj", "k_proj", "v_proj", "o_proj"), (width, width))
+    shapes |= dict.fromkeys(("gate_proj", "up_proj", "down_proj"), (width, inner))
+    task = load_task(params.task, params.evaluation.prompts, comparisons=False)
+    prompt = sum(len(p.text.split()) for p in task.prompts[:200]) / len(task.prompts[:200])
+    return Sizes(
+        weights=layers * sum(a * b for a, b in shapes.values()),
+        head=config["vocab_size"] * width,
+        adapter=layers * sum(params.lora.rank * sum(shapes[name]) for name in params.lora.targets if name in shapes),
+        prompt=prompt,
+        response=params.task.max_new_tokens,
+    )
+
+
+def flops(params, size):
+    """FLOP of one run: all rounds' generation, gradients (ActiveDPO), DPO and evaluation."""
+    per_round = params.generation.prompts * size.generation(params.generation.responses)
+    if params.strategy == "activedpo":
+        per_round += params.generation.prompts * params.generation.responses * size.features()
+    per_round += params.batch_size * size.dpo(params.dpo.epochs)
+    per_round += params.evaluation.prompts * size.generation(params.evaluation.responses)
+    return params.rounds * per_round
+
+
+def plan(profile, seeds):
+    """Lines: jobs, runs, labels, compute by the cost model, disk; before anything is spent."""
+    check(profile)
+    every, waiting = runs(profile, seeds), [job for job in jobs(profile, seeds) if job.state != "done"]
+    labels = sum(params.rounds * params.batch_size for params, _ in every)
+    known = {}
+    for params, _ in every:
+        known.setdefault((params.task.name, params.model.name), sizes(params))
+    total = sum(flops(params, known[params.task.name, params.model.name]) for params, _ in every)
+    disk = sum(
+        4 * p.rounds * (known[p.task.name, p.model.name].adapter + p.batch_size * p.selection.dimensions)
+        for p, _ in every
+    )
+    pool = max(selection_bytes(p.generation.prompts * p.generation.responses, p.selection.dimensions) for p, _ in every)
+    yield f"{len(waiting)} notebooks to run: " + ", ".join(sorted({job.rule for job in waiting}))
+    yield f"{len(every)} runs of {every[0][0].rounds} rounds; {labels:,} labels by the oracle"
+    yield f"compute, by the cost model, SFT and oracle left out: {total:.2g} FLOP"
+    for what, speed in ACHIEVED.items():
+        yield f"  {total / speed / 3600:.3g} h on {what} (assumed {speed:.2g} FLOP/s)"
+    yield f"disk: {disk / 2**30:.2g} GiB kept, and {2 * pool / 2**30:.2g} GiB of features while a round selects"
+
+
+def status(profile, seeds):
+    """Lines: jobs by state, failed ones with where to look, rounds done, and the time left by the rounds' mean so far."""
+    found = jobs(profile, seeds)
+    counts = {state: sum(job.state == state for job in found) for state in ("done", "running", "failed", "waiting")}
+    yield ", ".join(f"{count} {state}" for state, count in counts.items()) + f" of {len(found)} notebooks"
+    for job in found:
+        if job.state == "failed":
+            yield f"  failed: {job.rule}; the traceback is in {job.log}"
+    seconds, left = rounds_so_far(profile, seeds)
+    done = sum(map(len, seconds.values()))
+    yield f"{done:,} of {done + sum(left.values()):,} rounds saved"
+    if all(seconds[name] for name, missing in left.items() if missing) and any(left.values()):
+        rest = sum(missing * sum(seconds[name]) / len(seconds[name]) for name, missing in left.items() if missing)
+        workers = max(1, counts["running"])
+        yield f"about {rest / workers / 60:.1f} min left with {workers} at a time"
+
+
+def rounds_so_far(profile, seeds):
+    """({strategy: seconds of each saved round}, {strategy: rounds that are missing})."""
+    from activedpo_lib.checkpoints import is_finished, load_row, run_folder
+
+    root = HOME / "runs" / Path(profile).stem
+    seconds, left = {}, {}
+    for params, seed in runs(profile, seeds):
+        folder = run_folder(params, seed, root)
+        saved = [load_row(folder, t)["seconds"] for t in range(params.rounds + 1) if is_finished(folder, t)]
+        seconds.setdefault(params.strategy, []).extend(saved)
+        left[params.strategy] = left.get(params.strategy, 0) + params.rounds + 1 - len(saved)
+    return seconds, left
+
+
+def main(arguments=None):
+    """The command line. Exit status 0, or 2 for bad parameters."""
+    parser = argparse.ArgumentParser(prog="python -m activedpo_lib.overview", description=__doc__)
+    parser.add_argument("what", choices=["plan", "status"])
+    parser.add_argument("profile", nargs="?", default="tiny")
+    parser.add_argument("--seeds", type=int, default=0)
+    given = parser.parse_args(arguments)
+    try:
+        seeds = given.seeds or len(load_grid(given.profile).seeds)
+        for line in {"plan": plan, "status": status}[given.what](given.profile, seeds):
+            print(line, flush=True)
+    except (ParamsError, DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
