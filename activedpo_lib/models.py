@@ -3,7 +3,7 @@
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GemmaConfig, LlamaConfig, PreTrainedTokenizerFast
 
-from activedpo_lib.runtime import device, need_files, quiet, seeded
+from activedpo_lib.runtime import device, need_files, quiet, read_config, seeded
 
 EOS, PAD, UNKNOWN = "</s>", "<pad>", "<unk>"
 # With the usual 0.02, copying from the prompt is not learned in the time (world.md).
@@ -68,10 +68,16 @@ def load_tokenizer(folder):
 
 def load_policy(folder, dtype="float32"):
     """The causal LM of a local model folder, on the accelerator if there is one, in eval mode."""
-    need_files(folder, "config.json", "model.safetensors")
+    found = read_config(folder, "model.safetensors").get("architectures") or ["of no architecture"]
+    if not found[0].endswith("ForCausalLM"):
+        raise ValueError(f"{folder} is not a causal language model but {found[0]}: it cannot be a policy")
     with quiet():
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, dtype), local_files_only=True, use_safetensors=True
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=getattr(torch, dtype), local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+    if lost := sorted(loading["missing_keys"]):
+        raise ValueError(
+            f"{folder} lacks the weights {lost[:3]} ({len(lost)} in all): it was not saved whole; save it again"
         )
     return model.to(device()).eval()
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from pathlib import Path
@@ -161,8 +162,13 @@ def _in_range(spec, value, where):
     unit = f" {unit}" if unit else ""
     if isinstance(value, float) and value != value:
         raise ParamsError(f"{where} is not a number (NaN)")
+    above = spec.metadata.get("above")
+    if above is not None and value <= above:
+        raise ParamsError(f"{where} must be above {above:g}{unit}, got {value}")
     if low is not None and value < low:
         raise ParamsError(f"{where} must be at least {low}{unit}, got {value}")
     if high is not None and value > high:
         raise ParamsError(f"{where} must be at most {high}{unit}, got {value}")
+    if isinstance(value, float) and math.isinf(value):
+        raise ParamsError(f"{where} is infinite; give a number")
     return value

@@ -7,7 +7,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from activedpo_lib.runtime import device, need_files, quiet, seeded
+from activedpo_lib.runtime import device, quiet, read_config, seeded
 
 
 class PooledRewardConfig(PretrainedConfig):
@@ -62,6 +62,8 @@ def new_reward_model(base, stream):
 
 def load_reward_model(folder):
     """A reward model saved by this project."""
-    need_files(folder, "config.json", "model.safetensors")
+    kind = read_config(folder, "model.safetensors").get("model_type")
+    if kind != PooledRewardConfig.model_type:
+        raise ValueError(f"{folder} is not a reward model of this project: its model_type is {kind!r}")
     with quiet():
         return PooledRewardModel.from_pretrained(folder, local_files_only=True).to(device()).eval()

@@ -1,6 +1,7 @@
 """What models and trainers run in (floor 1): device, seeds, silence, and the files that a model folder must have."""
 
 import contextlib
+import json
 import logging
 import os
 import warnings
@@ -45,6 +46,18 @@ def quiet():
 def device():
     """The accelerator if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def read_config(folder, *files):
+    """A model folder's config.json as a dict; FileNotFoundError where it lacks `files`, ValueError where it brings code."""
+    need_files(folder, "config.json", *files)
+    config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    if "auto_map" in config:
+        raise ValueError(
+            f"{folder} brings code of its own (auto_map in config.json), which this project never runs; use a model whose "
+            "architecture transformers has"
+        )
+    return config
 
 
 def need_files(folder, *names):

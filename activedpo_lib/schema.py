@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 
-def ranged(default, low=None, high=None, unit=""):
-    """A field with its range and unit."""
-    return field(default=default, metadata={"low": low, "high": high, "unit": unit})
+def ranged(default, low=None, high=None, unit="", above=None):
+    """A field with its range and unit; `above`: a lower end that is itself left out."""
+    return field(default=default, metadata={"low": low, "high": high, "unit": unit, "above": above})
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class GenerationParams:
 class SelectionParams:
     """What a strategy may be told. Only ActiveDPO, APO and APLP read these."""
 
-    ridge: float = ranged(1.0, 0.0)  # D2
+    ridge: float = ranged(1.0, above=0.0)  # D2
     ridge_is: Literal["relative", "absolute"] = "relative"  # D2
     past: Literal["reembed", "keep"] = "reembed"  # D3
     normalise: Literal["response", "pair", "none"] = "response"  # D4
@@ -103,7 +103,7 @@ class SelectionParams:
     repeat_prompts: bool = True  # D13
     entropy_samples: int = ranged(0, 0, unit="samples; 0 takes the pool's own responses")
     shortlist: float = ranged(0.4, 0.0, 1.0, "share of the round's prompts that APLP's entropy keeps: 8B = 400 of 1000")
-    apo_ridge: float = ranged(1.0e-5, 0.0)
+    apo_ridge: float = ranged(1.0e-5, above=0.0)
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,8 @@ def _row(where, line, columns):
             raise DataError(f"{where}: {column!r} must be text, got {type(value).__name__}")
         if not value.strip():
             raise DataError(f"{where}: {column!r} is empty; remove the row or fill it in")
+        if control := next((c for c in value if ord(c) < 32 and not c.isspace()), None):
+            raise DataError(f"{where}: {column!r} has the control character U+{ord(control):04X}; remove it")
         if any(0xD800 <= ord(c) <= 0xDFFF for c in value):
             raise DataError(f"{where}: {column!r} has a lone surrogate, which no tokenizer can read; replace it")
     if "chosen" in columns and row["chosen"] == row["rejected"]:
