@@ -9,13 +9,16 @@ STAMP   := .venv/made-$(shell cat pyproject.toml requirements.lock | cksum | tr 
 # uv reads no pip settings; where pip has a local folder of wheels, uv should look there too.
 LINKS   := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 
-.PHONY: figures plan status report verify test test-slow bench bench-slow audit lab lint bases lock clean
+.PHONY: figures plan status report verify test test-slow test-slurm bench bench-slow audit lab lint bases lock clean
 
 figures: $(STAMP)
 	@$(BIN)/python -m activedpo_lib.batch $(PROFILE) --seeds $(SEEDS) --cores $(CORES) $(if $(CLUSTER),--cluster $(CLUSTER))
 
 test: lint
 	@$(BIN)/python -m pytest
+
+test-slurm: $(STAMP)
+	@$(BIN)/python -m pytest -m slurm
 
 test-slow: $(STAMP)
 	@$(BIN)/python -m pytest -m slow

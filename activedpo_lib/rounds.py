@@ -20,7 +20,7 @@ from activedpo_lib.oracles import label
 from activedpo_lib.records import Strategy, Task
 from activedpo_lib.schema import Params
 from activedpo_lib.shards import shards
-from activedpo_lib.store import alone, provenance
+from activedpo_lib.store import alone, provenance, sweep
 from activedpo_lib.strategies import make_strategy
 from activedpo_lib.streams import stream
 from activedpo_lib.tasks import load_task
@@ -87,6 +87,8 @@ def run_rounds(params, seed, root="runs", strategies=None, say=print):
         return saved_rounds(params, seed, root)
     folder = run_folder(params, seed, root)
     with alone(folder) if shards().rank == 0 else contextlib.nullcontext():
+        if shards().rank == 0:
+            sweep(folder)
         _remaining_rounds(params, seed, root, strategies, say)
     return saved_rounds(params, seed, root)
 

@@ -71,6 +71,12 @@ def alone(path, patience=15.0):
         yield
 
 
+def sweep(folder):
+    """Remove what a killed process left half-written in `folder`; only for whoever holds its lock."""
+    for leftover in Path(folder).glob(".*"):
+        shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+
+
 def _locked(file):
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,6 +1,8 @@
 """Shared by the tests: small policies, pools, and one thread, so that sums come out the same."""
 
 import os
+import shutil
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -52,3 +54,17 @@ def prompts():
     words = vocabulary()
     rng = stream(0, "prompts").numpy()
     return [Prompt(f"p{i}", " ".join(words[j] for j in rng.integers(0, 300, 3 + i % 7))) for i in range(12)]
+
+
+HOME = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def copy_of_project(tmp_path):
+    """(folder, environment): the project without its results, to be run and killed there by other processes."""
+    left_out = shutil.ignore_patterns(
+        ".venv", ".git", "runs", ".snakemake", "__pycache__", "data", "smoke", ".hypothesis"
+    )
+    shutil.copytree(HOME, tmp_path / "project", ignore=left_out)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "project"), "OMP_NUM_THREADS": "1"}
+    return tmp_path / "project", environment
