@@ -1,5 +1,6 @@
 # The jobs of one profile: each is a notebook run by the strict papermill wrapper. `make figures` runs this.
 # The executed notebook is a log, never an output: a failed job's outputs are deleted, its log is kept.
+import functools
 import sys
 from pathlib import Path
 
@@ -23,11 +24,14 @@ EXECUTE = f"{sys.executable} -m activedpo_lib.execute --gpus {CARDS} --jobs-per-
 SHARED = f"-p profile {PROFILE} -p root ../{RUNS}"
 
 
+@functools.cache
+def cell(task, model):
+    return load_params(PROFILE, task, model)
+
+
 def depends_on(*parts):
     """A hash of the parameters, the user's files and the library's code: a change of any reruns the job."""
-    return lambda wildcards: key(
-        load_params(PROFILE, getattr(wildcards, "task", None), getattr(wildcards, "model", None)), *parts
-    )
+    return lambda wildcards: key(cell(getattr(wildcards, "task", None), getattr(wildcards, "model", None)), *parts)
 
 
 rule all:
