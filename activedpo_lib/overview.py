@@ -38,9 +38,11 @@ def jobs(profile, seeds):
     lines = told.stdout[told.stdout.index("output_file") :]
     found = {}
     for row in csv.DictReader(io.StringIO(lines), delimiter="\t"):
-        log = row["log-file(s)"]
+        log, output = row["log-file(s)"], row["output_file"]
+        # The engine names a log once it is there; the figures are one job's, every table has its own.
+        job = log if log != "-" else output if "/tables/" in output else row["rule"]
         if row["rule"] != "-":
-            found[log] = Job(row["rule"], log, _state(log, row["plan"]))
+            found[job] = Job(row["rule"], log, _state(log, row["plan"]))
     return list(found.values())
 
 
@@ -122,11 +124,11 @@ def plan(profile, seeds):
         for p, _ in every
     )
     pool = max(selection_bytes(p.generation.prompts * p.generation.responses, p.selection.dimensions) for p, _ in every)
-    yield f"{len(waiting)} notebooks to run: " + ", ".join(sorted({job.rule for job in waiting}))
+    yield f"{len(waiting)} notebooks to run: {', '.join(sorted({job.rule for job in waiting})) or 'all is done'}"
     yield f"{len(every)} runs of {every[0][0].rounds} rounds; {labels:,} labels by the oracle"
     yield f"compute, by the cost model, SFT and oracle left out: {total:.2g} FLOP"
     for what, speed in ACHIEVED.items():
-        yield f"  {total / speed / 3600:.3g} h on {what} (assumed {speed:.2g} FLOP/s)"
+        yield f"  {total / speed / 3600:,.4f} h on {what} (assumed {speed:.2g} FLOP/s)"
     yield f"disk: {disk / 2**30:.2g} GiB kept, and {2 * pool / 2**30:.2g} GiB of features while a round selects"
 
 
