@@ -125,6 +125,7 @@ rule over_optimisation:
 rule main_results:
     input:
         "notebooks/06_main_results.ipynb",
+        "activedpo_lib/plots.py",  # no number depends on it, but these pictures do
         expand(
             f"{RUNS}/tables/{{which}}_{{task}}_{{model}}.csv",
             which=["activedpo", "baselines"], task=GRID.tasks, model=GRID.models,

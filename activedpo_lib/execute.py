@@ -50,7 +50,18 @@ def checked(notebook, values):
             raise NotebookError(
                 f"{notebook}: {name} must be {kind.__name__}, got {type(value).__name__} {value!r}{remedy}"
             )
+        if kind is list:
+            _check_list(f"{notebook}: {name}", known[name], value)
     return values
+
+
+def _check_list(where, default, value):
+    """As many as one likes, but some, of the default's kind, and none twice; numbers (seeds) from 0."""
+    item = type(default[0]) if default else str
+    if not value or any(type(v) is not item for v in value):
+        raise NotebookError(f"{where} must be a list of at least one {item.__name__}, got {value!r}")
+    if len(set(value)) < len(value) or (item is int and min(value) < 0):
+        raise NotebookError(f"{where} must have each value once{' and none below 0' * (item is int)}, got {value!r}")
 
 
 def execute(notebook, output, values, gpus=1, jobs_per_gpu=1):

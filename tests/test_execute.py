@@ -33,6 +33,10 @@ PARAMETERS = 'profile = "tiny"\nseeds = [0]\nrate = 0.5\ncount = 3\nflag = True\
         ({"count": 1.5}, "count must be int, got float 1.5"),
         ({"count": True}, "count must be int, got bool True"),
         ({"profile": 7}, "profile must be str, got int 7"),
+        ({"seeds": []}, r"seeds must be a list of at least one int, got \[\]"),
+        ({"seeds": [0, "1"]}, r"seeds must be a list of at least one int, got \[0, '1'\]"),
+        ({"seeds": [1, 1]}, r"seeds must have each value once and none below 0, got \[1, 1\]"),
+        ({"seeds": [-1]}, "seeds must have each value once and none below 0"),
     ],
 )
 def test_a_bad_parameter_is_named_before_a_kernel_starts(values, message, tmp_path):

@@ -89,3 +89,10 @@ def test_a_notebook_reads_as_it_should(source):
             assert "class " not in cell.source
         elif not cell.source.startswith("# ") and "|---|" not in cell.source and "## Exercises" not in cell.source:
             assert len(cell.source.split()) <= 90, cell.source
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_every_parameter_says_what_it_is(source):
+    cell = next(c for c in nbformat.read(source, 4).cells if "parameters" in c.metadata.get("tags", []))
+    for line in cell.source.splitlines():
+        assert line.count("#") >= 1, f"{source.name}: {line}"

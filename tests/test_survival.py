@@ -214,6 +214,40 @@ def test_an_engine_killed_again_and_again_ends_as_an_unbroken_one(copy_of_projec
     assert results(folder / "runs/smoke") == whole
     assert (folder / "figures/smoke/fig1_reward.csv").read_bytes() == table  # and one worker's bytes are two workers'
     print(f"{kills} kills of the engine survived")
+    check_what_reruns(folder, environment)
+
+
+def states(folder, environment):
+    """The first line of `make status` in the copy."""
+    command = [sys.executable, "-m", "activedpo_lib.overview", "status", "smoke"]
+    return subprocess.run(
+        command, cwd=folder, env=environment, check=True, capture_output=True, text=True
+    ).stdout.split("\n")[0]
+
+
+def check_what_reruns(folder, environment):
+    """A touch reruns nothing; a notebook reruns itself and what reads its table; params and library code what they touch."""
+    assert states(folder, environment).startswith("8 done, 0 running, 0 failed, 0 waiting")
+    for path in [*folder.glob("notebooks/*.ipynb"), *folder.glob("activedpo_lib/*.py"), *folder.glob("params/*.yaml")]:
+        path.touch()
+    assert states(folder, environment).startswith("8 done")
+    original = {}
+    for name, old, new, expected in (
+        ("notebooks/07_over_optimisation.ipynb", '"cells": [', '"cells":  [', "7 done, 0 running, 0 failed, 1 waiting"),
+        ("params/smoke.yaml", "rounds: 2", "rounds: 3", "4 done"),  # pi_SFT and the oracle stay
+        ("activedpo_lib/measures.py", "import numpy", "import numpy ", "0 done"),
+        (
+            "activedpo_lib/plots.py",
+            "import numpy",
+            "import numpy ",
+            "7 done, 0 running, 0 failed, 1 waiting",
+        ),  # the figures
+    ):
+        original[name] = (folder / name).read_text()
+        assert old in original[name]
+        (folder / name).write_text(original[name].replace(old, new, 1))
+        assert states(folder, environment).startswith(expected), (name, states(folder, environment))
+        (folder / name).write_text(original[name])
 
 
 @pytest.mark.slow
