@@ -1,7 +1,9 @@
 """`make figures` (floor 5): the Snakefile's jobs on this machine; stopped at any moment, the next call goes on."""
 
 import argparse
+import ctypes
 import fcntl
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -81,7 +83,8 @@ def run(profile, seeds, cores, cluster=""):
             )
             return 2
         try:
-            done = subprocess.run(snakemake(profile, seeds, cores, cluster), check=False).returncode
+            command = snakemake(profile, seeds, cores, cluster)
+            done = subprocess.run(command, check=False, preexec_fn=_die_with_parent).returncode
         except KeyboardInterrupt:
             print("stopped; finished rounds are kept: the same command goes on", file=sys.stderr)
             return 130
@@ -93,6 +96,12 @@ def run(profile, seeds, cores, cluster=""):
     else:
         print(f"done: figures in {figures_folder(name)}/, executed notebooks in runs/{name}/notebooks/")
     return min(done, 1)
+
+
+def _die_with_parent():
+    """The engine ends where this process is killed (Linux), instead of starting jobs beside the next call's engine."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
 
 
 def figures_folder(name):
