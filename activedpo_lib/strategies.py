@@ -5,6 +5,7 @@ A strategy of your own is a function (candidates, batch_size, stream) -> Selecti
 
 import numpy as np
 
+from activedpo_lib.criteria import MORE
 from activedpo_lib.design import largest, select_greedy, uncertainty
 from activedpo_lib.records import Selection, Strategy
 from activedpo_lib.runtime import device
@@ -75,7 +76,7 @@ def shortlist_size(settings, prompts, batch_size):
     return max(round(settings.shortlist * len(prompts)), batch_size)
 
 
-STRATEGIES = {"random": random, "activedpo": activedpo, "apo": apo, "aplp": aplp}
+STRATEGIES = {"random": random, "activedpo": activedpo, "apo": apo, "aplp": aplp, **MORE}
 
 
 def make_strategy(name, settings, strategies=None):

@@ -10,7 +10,7 @@ FLOORS = (
     {"schema", "streams", "records", "slots", "shards", "rows", "progress"},
     {"params", "formulas", "projection", "design", "store", "runtime", "costs"},
     {"tasks", "models", "reward_models", "logps", "plots", "tables"},
-    {"generation", "gradients", "measures", "oracles", "training", "evaluation"},
+    {"generation", "gradients", "measures", "oracles", "training", "evaluation", "criteria"},
     {"strategies", "candidates", "checkpoints", "artifacts", "launch"},
     {"rounds", "execute", "batch", "bases"},
     {"worker", "overview", "verify", "report"},

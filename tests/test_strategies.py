@@ -98,6 +98,72 @@ def test_aplp_takes_high_entropy_prompts_then_large_margins_one_a_prompt():
     assert picked.indices.tolist() == truth
 
 
+def test_entropy_takes_one_pair_of_each_of_the_most_uncertain_prompts():
+    found = candidates()
+    picked = make_strategy("entropy", SETTINGS).select(found, 4, stream(0, "s"))
+    assert found.prompt[picked.indices].tolist() == np.argsort(-found.entropy)[:4].tolist()
+
+
+def test_margin_and_certainty_are_the_two_ends():
+    found = candidates()
+    order = np.argsort(np.abs(found.margin))
+    assert make_strategy("margin", SETTINGS).select(found, 4, stream(0, "s")).indices.tolist() == order[:4].tolist()
+    assert (
+        make_strategy("certainty", SETTINGS).select(found, 4, stream(0, "s")).indices.tolist()
+        == order[::-1][:4].tolist()
+    )
+
+
+def test_gradient_norm_is_activedpo_without_v():
+    found = candidates()
+    norms = np.linalg.norm(found.phi, axis=1)
+    picked = make_strategy("gradient_norm", SETTINGS).select(found, 6, stream(0, "s"))
+    assert picked.indices.tolist() == np.argsort(-norms)[:6].tolist()
+
+
+def test_d_optimal_is_greedy_log_det_of_the_weighted_hidden_states():
+    found = candidates()
+    weight = 1 / (1 + np.exp(-found.margin))
+    phi = found.hidden.astype(float) * np.sqrt(weight * (1 - weight))[:, None]
+    V = np.square(phi).sum(1).mean() * np.eye(5) + found.past_hidden.T.astype(float) @ found.past_hidden / 4
+    truth = []
+    for _ in range(5):
+        gains = [-np.inf if i in truth else np.linalg.slogdet(V + np.outer(x, x))[1] for i, x in enumerate(phi)]
+        truth.append(int(np.argmax(gains)))
+        V += np.outer(phi[truth[-1]], phi[truth[-1]])
+    assert make_strategy("d_optimal", SETTINGS).select(found, 5, stream(0, "s")).indices.tolist() == truth
+
+
+def test_k_center_takes_the_farthest_from_all_known():
+    found = candidates()
+    known, truth = list(found.past_phi.astype(float)), []
+    for _ in range(5):
+        distance = [
+            -1 if i in truth else min(np.linalg.norm(x - k) for k in known)
+            for i, x in enumerate(found.phi.astype(float))
+        ]
+        truth.append(int(np.argmax(distance)))
+        known.append(found.phi[truth[-1]].astype(float))
+    assert make_strategy("k_center", SETTINGS).select(found, 5, stream(0, "s")).indices.tolist() == truth
+
+
+def test_transductive_lowers_the_pools_mean_variance_most():
+    found = candidates()
+    unit, past = (
+        x / np.linalg.norm(x, axis=1, keepdims=True) for x in (found.phi.astype(float), found.past_phi.astype(float))
+    )
+    V, truth = np.eye(6) + past.T @ past, []
+
+    def mean_variance(V):
+        return np.einsum("nd,de,ne->n", unit, np.linalg.inv(V), unit).mean()
+
+    for _ in range(5):
+        after = [np.inf if i in truth else mean_variance(V + np.outer(x, x)) for i, x in enumerate(unit)]
+        truth.append(int(np.argmin(after)))
+        V += np.outer(unit[truth[-1]], unit[truth[-1]])
+    assert make_strategy("transductive", SETTINGS).select(found, 5, stream(0, "s")).indices.tolist() == truth
+
+
 def test_entropy_is_minus_the_mean_log_probability_of_a_prompts_own_samples():
     logps, owner = np.array([-3.0, -5.0, -1.0, -2.0, -6.0]), np.array([0, 0, 1, 1, 1])
     np.testing.assert_allclose(predictive_entropy(logps, owner, 2), [4.0, 3.0])
@@ -110,5 +176,7 @@ def test_activedpo_forbids_a_prompt_twice_where_d13_says_so():
 
 
 def test_an_unknown_strategy_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"no strategy 'activdpo'; known are \['activedpo', 'aplp', 'apo', 'random'\]"):
+    with pytest.raises(
+        ValueError, match=r"no strategy 'activdpo'; known are .*'activedpo', 'aplp', 'apo', .*'transductive'"
+    ):
         make_strategy("activdpo", SETTINGS)
