@@ -11,9 +11,11 @@ from activedpo_lib.models import adapter_state, encode_pair, encode_prompt, enco
 from activedpo_lib.runtime import quiet
 from activedpo_lib.shards import shards
 
+EXPLODED = 1000.0  # nats; an untrained model's loss is ln(vocabulary), below 13, and DPO's starts at ln 2
+
 
 class TrainingDiverged(RuntimeError):
-    """A loss became NaN or infinite."""
+    """A loss became NaN or infinite, or exploded."""
 
 
 def _arguments(folder, stream, epochs, learning_rate, batch_size, **more):
@@ -31,7 +33,7 @@ def _train(trainer, what):
     trainer.remove_callback(PrinterCallback)
     losses = shards().collect([trainer.train().training_loss])
     loss = sum(losses) / len(losses)
-    if not math.isfinite(loss):
+    if not loss < EXPLODED:  # also where it is NaN
         raise TrainingDiverged(f"{what}: the loss became {loss}; lower the learning rate")
     return loss
 

@@ -104,7 +104,8 @@ def test_leftovers_of_a_kill_are_swept(tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == [f"round{t}" for t in range(4)]
 
 
-def test_a_loss_that_explodes_stops_the_run_with_its_rounds_kept(tmp_path, monkeypatch):
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), 1e6])
+def test_a_loss_that_explodes_stops_the_run_with_its_rounds_kept(loss, tmp_path, monkeypatch):
     from activedpo_lib import rounds, training
 
     real, calls = training._train, []
@@ -112,11 +113,13 @@ def test_a_loss_that_explodes_stops_the_run_with_its_rounds_kept(tmp_path, monke
     def exploding(trainer, what):
         calls.append(what)
         if calls.count("DPO") == 2:
-            monkeypatch.setattr(type(trainer), "train", lambda *_: type("R", (), {"training_loss": float("nan")}))
+            monkeypatch.setattr(type(trainer), "train", lambda *_: type("R", (), {"training_loss": loss}))
         return real(trainer, what)
 
     monkeypatch.setattr(training, "_train", exploding)
-    with pytest.raises(training.TrainingDiverged, match="DPO: the loss became nan; lower the learning rate"):
+    with pytest.raises(
+        training.TrainingDiverged, match=r"DPO: the loss became (nan|inf|1000000.0); lower the learning rate"
+    ):
         run_rounds(smoke(), 0, tmp_path, say=silent)
     folder = rounds.run_folder(smoke(), 0, tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == ["round0", "round1"]
