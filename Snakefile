@@ -7,6 +7,7 @@ from pathlib import Path
 sys.path.insert(0, workflow.basedir)
 from activedpo_lib.batch import figures_folder
 from activedpo_lib.params import load_grid, load_params
+from activedpo_lib.slots import cards
 from activedpo_lib.store import key, source_digest
 
 PROFILE = str(config.get("profile", "tiny"))
@@ -17,8 +18,8 @@ BASELINES = [strategy for strategy in GRID.strategies if strategy != "activedpo"
 RUNS = f"runs/{NAME}"
 FIGURES = figures_folder(NAME)
 KNOWN = load_params(PROFILE).task.source == "world"  # only there is the truth known
-# Cards that a job needs: one a process of its runs; counted only on machines that have any (`--resources gpu=`).
-CARDS = load_params(PROFILE).processes
+# Cards that a job needs: one a process of its runs, where this machine has any or the profile asks a cluster for them.
+CARDS = load_params(PROFILE).processes if GRID.gpu or cards() else 0
 EXECUTE = f"{sys.executable} -m activedpo_lib.execute --gpus {CARDS} --jobs-per-gpu {GRID.jobs_per_gpu}"
 # Notebooks run in notebooks/, so their paths start from there.
 SHARED = f"-p profile {PROFILE} -p root ../{RUNS}"

@@ -162,3 +162,4 @@ class Grid:
     strategies: tuple[str, ...]
     seeds: tuple[int, ...]
     jobs_per_gpu: int = 1
+    gpu: bool = False

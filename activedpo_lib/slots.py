@@ -27,7 +27,7 @@ def slot(folder, count=1, jobs_per_card=1):
     in `folder` and die with the process. Yields the names. Raises ValueError where the machine has fewer cards.
     """
     names = cards()
-    if not names or "SLURM_JOB_ID" in os.environ:
+    if not names or not count or "SLURM_JOB_ID" in os.environ:
         yield []
         return
     if count > len(names):

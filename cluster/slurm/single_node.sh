@@ -27,11 +27,12 @@ ReturnToService=2
 NodeName=$(hostname -s) CPUs=$(nproc) RealMemory=$(awk '/MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo) State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 CONF
-export SLURM_CONF="$folder/slurm.conf"
+mkdir -p /etc/slurm
+ln -sf "$folder/slurm.conf" /etc/slurm/slurm.conf  # where a job's own commands look for it
 slurmctld
 slurmd
 for _ in $(seq 30); do
-  sinfo -h -o %T 2>/dev/null | grep -q idle && { echo "export SLURM_CONF=$folder/slurm.conf"; exit 0; }
+  sinfo -h -o %T 2>/dev/null | grep -q idle && exit 0
   sleep 1
 done
 echo "error: the node did not come up; see $folder/*.log" >&2
