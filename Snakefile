@@ -17,17 +17,17 @@ SEEDS = list(range(int(config.get("seeds") or len(GRID.seeds))))
 BASELINES = [strategy for strategy in GRID.strategies if strategy != "activedpo"]
 RUNS = f"runs/{NAME}"
 FIGURES = figures_folder(NAME)
-KNOWN = load_params(PROFILE).task.source == "world"  # only there is the truth known
-# Cards that a job needs: one a process of its runs, where this machine has any or the profile asks a cluster for them.
-CARDS = load_params(PROFILE).processes if GRID.gpu or cards() else 0
-EXECUTE = f"{sys.executable} -m activedpo_lib.execute --gpus {CARDS} --jobs-per-gpu {GRID.jobs_per_gpu}"
-# Notebooks run in notebooks/, so their paths start from there.
-SHARED = f"-p profile {PROFILE} -p root ../{RUNS}"
-
-
 @functools.cache
 def cell(task, model):
     return load_params(PROFILE, task, model)
+
+
+KNOWN = cell(None, None).task.source == "world"  # only there is the truth known
+# Cards that a job needs: one a process of its runs, where this machine has any or the profile asks a cluster for them.
+CARDS = cell(None, None).processes if GRID.gpu or cards() else 0
+EXECUTE = f"{sys.executable} -m activedpo_lib.execute --gpus {CARDS} --jobs-per-gpu {GRID.jobs_per_gpu}"
+# Notebooks run in notebooks/, so their paths start from there.
+SHARED = f"-p profile {PROFILE} -p root ../{RUNS}"
 
 
 def depends_on(*parts):

@@ -2,12 +2,12 @@
 
 import argparse
 import ctypes
-import fcntl
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+from activedpo_lib.locks import try_lock
 from activedpo_lib.params import ParamsError, load_grid, load_params
 from activedpo_lib.slots import cards
 from activedpo_lib.store import HOME
@@ -74,9 +74,7 @@ def run(profile, seeds, cores, cluster=""):
     if not link.is_symlink():
         link.symlink_to(Path("../..") / figures_folder(name), target_is_directory=True)
     with open(runs / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(lock):
             print(
                 f"error: another batch of profile {name} is running (it holds runs/{name}/.lock); wait or stop it",
                 file=sys.stderr,

@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import torch
 
-from activedpo_lib.formulas import implicit_reward
+from activedpo_lib.formulas import TINY, implicit_reward, unit_rows
 from activedpo_lib.generation import generate
 from activedpo_lib.gradients import gradient_shapes, response_features
 from activedpo_lib.logps import response_logps
@@ -16,7 +16,6 @@ from activedpo_lib.records import Candidates
 from activedpo_lib.rows import Rows
 from activedpo_lib.shards import shards
 
-TINY = 1e-12
 BLOCK = 1024  # pairs at a time, so that features larger than memory stay on disk
 
 
@@ -99,7 +98,7 @@ def pair_features(features, pairs, normalise, normalise_when, folder=None, limit
         first, second = (_normalised(features, at, normalise, normalise_when) for at in block.T)
         difference = first - second
         if normalise == "pair":
-            difference /= np.maximum(np.linalg.norm(difference, axis=1), TINY)[:, None]
+            difference = unit_rows(difference)
         found.put(slice(start, start + len(block)), torch.from_numpy(difference))
     return found.numpy()
 
@@ -108,8 +107,7 @@ def _normalised(features, at, normalise, normalise_when):
     phi = features.phi[at]
     if normalise != "response":
         return phi
-    norm = features.norm[at] if normalise_when == "before" else np.linalg.norm(phi, axis=1)
-    return phi / np.maximum(norm, TINY)[:, None]
+    return unit_rows(phi) if normalise_when == "after" else phi / np.maximum(features.norm[at], TINY)[:, None]
 
 
 def gradient_columns(policy, pool, labelled, settings, stream, kept_phi, ridge, folder=None, say=print):

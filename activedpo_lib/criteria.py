@@ -2,11 +2,9 @@
 
 import numpy as np
 
-from activedpo_lib.design import largest, select_greedy
-from activedpo_lib.formulas import preference_probability
+from activedpo_lib.design import first_of_best, largest, select_greedy
+from activedpo_lib.formulas import TINY, preference_probability, unit_rows
 from activedpo_lib.records import Selection, Strategy
-
-TINY = 1e-12
 
 
 def entropy(_settings):
@@ -77,11 +75,10 @@ def k_center(_settings):
         picked, scores = [], []
         for _ in range(batch_size):
             distance[picked] = -1.0
-            best = distance.max()
-            close = np.flatnonzero(distance >= best - 1e-9 * abs(best) if np.isfinite(best) else distance == best)
-            picked.append(close[np.argmin(ties[close])])
-            scores.append(best)
-            distance = np.minimum(distance, np.linalg.norm(phi - phi[picked[-1]], axis=1))
+            at = first_of_best(distance, ties)
+            picked.append(at)
+            scores.append(distance[at])
+            distance = np.minimum(distance, np.linalg.norm(phi - phi[at], axis=1))
         return Selection(np.array(picked, dtype=np.int64), np.array(scores))
 
     return Strategy(frozenset({"phi"}), select)
@@ -91,29 +88,23 @@ def transductive(settings):
     """I-optimal: the pair whose label most lowers the pool's mean phi' V^-1 phi; each pair's phi of unit norm."""
 
     def select(candidates, batch_size, stream):
-        phi, ties = _unit(candidates.phi), stream.keys(candidates.ids)
+        phi, ties = unit_rows(candidates.phi.astype(np.float64)), stream.keys(candidates.ids)
         covariance = phi @ phi.T / settings.ridge
         if candidates.past_phi is not None and len(candidates.past_phi):
-            past = _unit(candidates.past_phi)
+            past = unit_rows(candidates.past_phi.astype(np.float64))
             kernel = past @ past.T + settings.ridge * np.eye(len(past))
             covariance -= phi @ past.T @ np.linalg.solve(kernel, past @ phi.T) / settings.ridge
         picked, scores = [], []
         for _ in range(batch_size):
             gain = np.square(covariance).sum(1) / (1 + np.diagonal(covariance)) / len(phi)
             gain[picked] = -1.0
-            close = np.flatnonzero(gain >= gain.max() - 1e-9 * abs(gain.max()))
-            at = close[np.argmin(ties[close])]
+            at = first_of_best(gain, ties)
             picked.append(at)
             scores.append(gain[at])
             covariance -= np.outer(covariance[at], covariance[at]) / (1 + covariance[at, at])
         return Selection(np.array(picked, dtype=np.int64), np.array(scores))
 
     return Strategy(frozenset({"phi"}), select)
-
-
-def _unit(phi):
-    phi = phi.astype(np.float64)
-    return phi / np.maximum(np.linalg.norm(phi, axis=1, keepdims=True), TINY)
 
 
 MORE = {

@@ -92,7 +92,7 @@ class Residuals:
         count, most = REFRESHED, max(REFRESHED, BLOCK_BYTES // (8 * self._phi.shape[1]))
         while True:
             top = self.bound[self.free].max(initial=-np.inf)
-            contenders = np.flatnonzero(self.free & (self.bound >= top - TIE * abs(top)))
+            contenders = np.flatnonzero(self.free & _ties(self.bound, top))
             if (self._known[contenders] < self._filled).any():
                 self._refresh(self._largest(self.free & (self._known < self._filled), count))
                 count = min(2 * count, most)  # many are still in question: fewer, larger reads
@@ -149,7 +149,7 @@ def select_greedy(phi, batch_size, ridge, past_phi=None, ties=None, groups=None,
         best = shards.largest(value)
         if best == -np.inf:
             break
-        rows = rows[pool.bound[rows] >= best - TIE * abs(best)]
+        rows = rows[_ties(pool.bound[rows], best)]
         at = rows[np.argmin(ties[rows])] if len(rows) else None
         found = shards.first(None if at is None else ties[at], lambda at=at: _payload(pool, at, numbers, groups))
         number, group, residual, feature = found
@@ -158,6 +158,17 @@ def select_greedy(phi, batch_size, ridge, past_phi=None, ties=None, groups=None,
         picked.append(number)
         scores.append(np.sqrt(residual / ridge))
     return Selection(np.array(picked, dtype=np.int64), np.array(scores))
+
+
+def _ties(values, best):
+    """Which values are level with the best."""
+    return values >= min(best, best * (1 - TIE))
+
+
+def first_of_best(values, ties):
+    """The row of the largest value; among ties, the one with the smallest key."""
+    contenders = np.flatnonzero(_ties(values, values.max()))
+    return int(contenders[np.argmin(ties[contenders])])
 
 
 def _payload(pool, at, numbers, groups):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import yaml
 
+from activedpo_lib.locks import try_lock
 from activedpo_lib.slots import slot
 
 LOCKS = Path(tempfile.gettempdir()) / f"activedpo-gpus-{os.getuid()}"  # one folder for all clones: a card has one owner
@@ -90,9 +91,7 @@ def execute(notebook, output, values, gpus=1, jobs_per_gpu=1):
 def _alone(output):
     """Wait for a process that still writes `output`: an engine that was killed leaves its notebooks running."""
     with open(Path(output).with_suffix(".lock"), "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(lock):
             print(f"{output} is being written by another process; waiting for it", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+TINY = 1e-12
+
 
 def sequence_logp(logits, labels):
     """sum_t log pi(y_t | x, y_<t), nats, (b,). logits (b, t, v) predict labels (b, t); label -100 is padding."""
@@ -10,6 +12,11 @@ def sequence_logp(logits, labels):
         logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="none"
     )
     return -losses.view(labels.shape).sum(-1)
+
+
+def unit_rows(x):
+    """Each row of x (n, d) divided by its l2 norm; rows of zeros stay."""
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), TINY)
 
 
 def implicit_reward(policy_logp, reference_logp, beta):

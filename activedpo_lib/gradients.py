@@ -97,7 +97,7 @@ def response_features(model, prompts, responses, projection, token_budget=4096, 
     Raises ValueError where the model is not of that kind, or a module of the adapter takes no part in log pi.
     """
     device, modules = next(model.parameters()).device, adapter_modules(model)
-    made_from = _digest(model, prompts, responses, projection, token_budget) if folder else ""
+    made_from = _digest(modules, prompts, responses, projection, token_budget) if folder else ""
     rows = Rows(len(prompts), projection.dim + 1, device, folder, "features", made_from, limit_mib)
     progress = Progress("gradients of responses", len(prompts), say)
     with _frozen(model):
@@ -129,10 +129,10 @@ def _batch_features(model, modules, projection, batch):
     return out
 
 
-def _digest(model, prompts, responses, projection, token_budget):
+def _digest(modules, prompts, responses, projection, token_budget):
     """Names all that features are computed from: the policy's adapter, the sequences, the projection, the batches."""
     digest = hashlib.sha256(repr((projection.kind, projection.dim, projection.seed, token_budget)).encode())
-    for module in adapter_modules(model).values():
+    for module in modules.values():
         digest.update(module.weight.detach().float().cpu().numpy().tobytes())
     for sequences in (prompts, responses):
         digest.update(repr(sequences).encode())

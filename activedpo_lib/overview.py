@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import fcntl
 import io
 import json
 import subprocess
@@ -11,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from activedpo_lib.batch import check, snakemake
-from activedpo_lib.costs import Sizes, selection_bytes
+from activedpo_lib.costs import ASSUMED_GPU, Sizes, selection_bytes
+from activedpo_lib.locks import try_lock
 from activedpo_lib.params import ParamsError, load_grid, load_params
 from activedpo_lib.store import HOME, locate, read_json
 from activedpo_lib.tasks import load_task
 from activedpo_lib.tasks.files import DataError
 
-ACHIEVED = {"a core of this laptop": 2e10, "an H100 at 40 % of its bfloat16 peak": 0.4 * 989e12}
+ACHIEVED = {"a core of this laptop": 2e10, "an H100 at 40 % of its bfloat16 peak": ASSUMED_GPU}
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,7 @@ def _held(lock):
     if not lock.is_file():
         return False
     with open(lock) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+        return not try_lock(file)
 
 
 def _has_error(notebook):
@@ -75,8 +71,8 @@ def _has_error(notebook):
 def runs(profile, seeds):
     """Every (params, seed) of the profile's grid."""
     grid = load_grid(profile)
-    cells = [(t, m, s) for t in grid.tasks for m in grid.models for s in grid.strategies]
-    return [(load_params(profile, *cell), seed) for cell in cells for seed in range(seeds or len(grid.seeds))]
+    cells = [load_params(profile, t, m, s) for t in grid.tasks for m in grid.models for s in grid.strategies]
+    return [(params, seed) for params in cells for seed in range(seeds)]
 
 
 def sizes(params):
@@ -117,12 +113,11 @@ def plan(profile, seeds):
     labels = sum(params.rounds * params.batch_size for params, _ in every)
     known = {}
     for params, _ in every:
-        known.setdefault((params.task.name, params.model.name), sizes(params))
-    total = sum(flops(params, known[params.task.name, params.model.name]) for params, _ in every)
-    disk = sum(
-        4 * p.rounds * (known[p.task.name, p.model.name].adapter + p.batch_size * p.selection.dimensions)
-        for p, _ in every
-    )
+        if (cell := (params.task.name, params.model.name)) not in known:
+            known[cell] = sizes(params)
+    sized = [(params, known[params.task.name, params.model.name]) for params, _ in every]
+    total = sum(flops(params, size) for params, size in sized)
+    disk = sum(4 * p.rounds * (size.adapter + p.batch_size * p.selection.dimensions) for p, size in sized)
     pool = max(selection_bytes(p.generation.prompts * p.generation.responses, p.selection.dimensions) for p, _ in every)
     yield f"{len(waiting)} notebooks to run: {', '.join(sorted({job.rule for job in waiting})) or 'all is done'}"
     yield f"{len(every)} runs of {every[0][0].rounds} rounds; {labels:,} labels by the oracle"

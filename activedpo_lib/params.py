@@ -46,15 +46,14 @@ def load_grid(profile):
     for key, kind in wanted.items():
         if not isinstance(values.get(key), kind) or isinstance(values.get(key), bool):
             raise ParamsError(f"{profile}: {key} must be a {kind.__name__}, got {values.get(key)!r}")
+        if not values[key] or (key == "seeds" and values[key] < 1):
+            raise ParamsError(f"{profile}: {key} is {values[key]!r}; at least one is needed")
     jobs_per_gpu = values.get("jobs_per_gpu", 1)
     if type(jobs_per_gpu) is not int or jobs_per_gpu < 1:
         raise ParamsError(f"{profile}: jobs_per_gpu must be a whole number of at least 1, got {jobs_per_gpu!r}")
     gpu = values.get("gpu", False)
     if type(gpu) is not bool:
         raise ParamsError(f"{profile}: gpu must be true or false (whether jobs ask a cluster for cards), got {gpu!r}")
-    for key in ("tasks", "models", "strategies", "seeds"):
-        if not values[key] or (key == "seeds" and values[key] < 1):
-            raise ParamsError(f"{profile}: {key} is {values[key]!r}; at least one is needed")
     return Grid(
         tuple(values["tasks"]), tuple(values["models"]), tuple(values["strategies"]), tuple(range(values["seeds"])),
         jobs_per_gpu, gpu,

@@ -1,11 +1,12 @@
 """Which accelerator a job gets (floor 0): two jobs never share a card unless the profile says so."""
 
 import contextlib
-import fcntl
 import os
 import subprocess
 import time
 from pathlib import Path
+
+from activedpo_lib.locks import try_lock
 
 
 def cards():
@@ -64,11 +65,8 @@ def _take(folder, names, count, jobs_per_card, locks):
 def _lock(folder, name, jobs_per_card, held):
     for place in range(jobs_per_card):
         file = open(Path(folder) / f"gpu-{name}-{place}.lock", "w")  # noqa: SIM115 - held until the job ends
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            continue
-        held.enter_context(file)
-        return True
+        if try_lock(file):
+            held.enter_context(file)
+            return True
+        file.close()
     return False

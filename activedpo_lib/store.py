@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import functools
 import hashlib
 import importlib.metadata
@@ -14,6 +13,8 @@ import subprocess
 import time
 import uuid
 from pathlib import Path
+
+from activedpo_lib.locks import try_lock
 
 LIBRARY = Path(__file__).resolve().parent
 HOME = LIBRARY.parent
@@ -59,7 +60,7 @@ def alone(path, patience=15.0):
     lock_file.parent.mkdir(parents=True, exist_ok=True)
     with open(lock_file, "a+", encoding="utf-8") as lock:
         end = time.monotonic() + patience
-        while not _locked(lock):
+        while not try_lock(lock):
             if time.monotonic() > end:
                 lock.seek(0)
                 holder = lock.read().strip() or "another process"
@@ -75,14 +76,6 @@ def sweep(folder):
     """Remove what a killed process left half-written in `folder`; only for whoever holds its lock."""
     for leftover in Path(folder).glob(".*"):
         shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
-
-
-def _locked(file):
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 @contextlib.contextmanager

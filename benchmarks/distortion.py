@@ -1,12 +1,14 @@
 """What projection costs in quality, on real gradients (3,000 responses of the built-in world's policy, 29,184 parameters)."""
 
 import numpy as np
+import torch
 
 from activedpo_lib.candidates import pair_features
 from activedpo_lib.design import select_greedy
+from activedpo_lib.gradients import gradient_shapes
 from activedpo_lib.projection import make_projection
 from benchmarks.measure import Row
-from benchmarks.subjects import world_features
+from benchmarks.subjects import world_features, world_run
 
 DIMENSIONS = (512, 2048, 8192)
 KINDS = ("fold", "countsketch", "srht", "kronecker", "rademacher")
@@ -16,8 +18,6 @@ PICKS = 50
 
 def project(exact, projection):
     """Rows of exact gradients projected as `response_features` would project them."""
-    import torch
-
     out, start = torch.zeros(len(exact), projection.dim), 0
     for name, size in projection.sizes.items():
         projection.add(out, name, torch.from_numpy(exact[:, start : start + size]))
@@ -39,9 +39,6 @@ def log_det(phi, picks, ridge):
 
 def run():
     """The rows of this benchmark."""
-    from activedpo_lib.gradients import gradient_shapes
-    from benchmarks.subjects import world_run
-
     features, pairs = world_features("none", 1)
     shapes, sample = gradient_shapes(world_run()[1]), features.phi[::10]
     phi = pair_features(features, pairs, "response", "after")

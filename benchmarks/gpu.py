@@ -28,7 +28,15 @@ TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
 # Dense bfloat16 peaks in TFLOP/s, from the makers' data sheets.
 PEAKS = {"H100": 989, "H200": 989, "A100": 312, "L40S": 362, "L4": 121}
 SHAPES = {
-    "gemma-2b": GemmaConfig(),  # transformers' defaults are Gemma-7B's; the sizes are set below
+    "gemma-2b": GemmaConfig(
+        vocab_size=256000,
+        hidden_size=2048,
+        intermediate_size=16384,
+        num_hidden_layers=18,
+        num_attention_heads=8,
+        num_key_value_heads=1,
+        head_dim=256,
+    ),
     "llama-2-7b": LlamaConfig(
         vocab_size=32000, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32
     ),
@@ -36,10 +44,6 @@ SHAPES = {
         vocab_size=1000, hidden_size=64, intermediate_size=160, num_hidden_layers=2, num_attention_heads=2
     ),
 }
-SHAPES["gemma-2b"].update({
-    "vocab_size": 256000, "hidden_size": 2048, "intermediate_size": 16384, "num_hidden_layers": 18,
-    "num_attention_heads": 8, "num_key_value_heads": 1, "head_dim": 256,
-})  # fmt: skip
 
 
 class Nothing:
@@ -98,9 +102,8 @@ def rows_of(name, responses, rank, dim, budget):
     yield Row(f"{name}: features / plain forward+backward", ours / plain)
     yield Row(f"{name}: share of features that is projection", 1 - bare / ours, "")
     peak = next((value for card, value in PEAKS.items() if card in card_name()), float("nan"))
-    achieved = (
-        4 * weights * tokens / ours / 1e12
-    )  # forward and the gradient of the inputs: 2 + 2 flop a weight and token
+    # Forward and the gradient of the inputs: two operations each for a weight and token.
+    achieved = 4 * weights * tokens / ours / 1e12
     yield Row(f"{name}: features", achieved, "TFLOP/s")
     yield Row(f"{name}: share of the card's bf16 peak", achieved / peak, "")
     yield Row(f"{name}: peak memory of features", ours_peak, "MiB")

@@ -1,8 +1,7 @@
 """What the cost model says of large pools: `python -m benchmarks.predict` prints the table of benchmarks/README.md."""
 
-from activedpo_lib.costs import Sizes, selection_bytes
+from activedpo_lib.costs import ASSUMED_GPU, Sizes, selection_bytes
 
-ACHIEVED = 0.4 * 989e12  # assumed, not measured: 40 % of an H100's bfloat16 peak
 READ = 2e9  # bytes a second of a local disk, a GPU's own slice each
 LLAMA_7B = Sizes(weights=6.48e9, head=0.13e9, adapter=134e6, prompt=192, response=160)
 DIMENSIONS = 8192
@@ -24,7 +23,7 @@ def table():
     ]
     for pairs in (10**5, 10**6, 10**8):
         size = selection_bytes(pairs, DIMENSIONS)
-        work = [duration(pairs * LLAMA_7B.features() / ACHIEVED / gpus) for gpus in (1, 8, 64)]
+        work = [duration(pairs * LLAMA_7B.features() / ASSUMED_GPU / gpus) for gpus in (1, 8, 64)]
         read = [duration(size / READ / gpus) for gpus in (1, 8, 64)]
         lines.append(f"| {pairs:.0e} | {size / 2**30:,.1f} GiB | {' / '.join(work)} | {' / '.join(read)} |")
     return "\n".join(lines)

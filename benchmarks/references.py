@@ -16,7 +16,7 @@ def lora_parameters(model):
 def plain_step(model, prompts, responses, token_budget):
     """The limit: forward and backward of LoRA training over the same tokens, in the same batches."""
     model.zero_grad(set_to_none=True)
-    for batch in batches(prompts, responses, token_budget):
+    for batch in batches(prompts, responses, token_budget, next(model.parameters()).device):
         batch_logps(model, batch).sum().backward()
 
 

@@ -3,7 +3,6 @@
 import functools
 import tempfile
 
-import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -70,9 +69,3 @@ def world_pairs(dim=8192, **pool):
     """(n, d) float32: real pair features, each response normalised (D4)."""
     features, pairs = world_features("fold", dim, **pool)
     return candidates.pair_features(features, pairs, "response", "after")
-
-
-def file_of_pairs(path, pairs):
-    """`pairs` written to `path`, and opened as a memory-mapped array."""
-    np.save(path, pairs)
-    return np.load(path, mmap_mode="r")

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from activedpo_lib.design import select_greedy, uncertainty
 from activedpo_lib.streams import stream
+from benchmarks.mapped import Counting
+from benchmarks.references import full_dual
 
 
 def pool(n=40, d=12, seed=0):
@@ -25,22 +27,6 @@ def explicit_inverse(phi, batch_size, ridge, past=None):
     return picks, scores
 
 
-def full_dual(phi, batch_size, ridge, past=None):
-    """The second truth: the dual form in float64, every residual computed for every pick, nothing lazy."""
-    phi = np.asarray(phi, dtype=np.float64)
-    rows = np.empty((0, phi.shape[1]))
-    for x in [] if past is None else np.asarray(past, dtype=np.float64):
-        rows = np.vstack([rows, (x - rows.T @ (rows @ x)) / np.sqrt(ridge + x @ x - np.square(rows @ x).sum())])
-    picks = []
-    for _ in range(batch_size):
-        residual = np.square(phi).sum(1) - np.square(phi @ rows.T).sum(1)
-        residual[picks] = -1
-        best = np.flatnonzero(residual >= residual.max() * (1 - 1e-9))[0]
-        picks.append(int(best))
-        rows = np.vstack([rows, (phi[best] - rows.T @ (rows @ phi[best])) / np.sqrt(ridge + residual[best])])
-    return picks
-
-
 def pairs_like_gradients(n=900, d=256, seed=0):
     """Differences of three responses a prompt, normalised, float32, with a decaying spectrum and some duplicates."""
     rng = stream(seed, "like gradients").numpy()
@@ -58,24 +44,6 @@ def test_lazy_picks_are_those_of_the_full_dual(ridge, past):
     truth = full_dual(phi, 50, ridge, past)
     assert select_greedy(phi, 50, ridge, past).indices.tolist() == truth
     assert select_greedy(phi.astype(np.float64), 50, ridge, past).indices.tolist() == truth
-
-
-class Counting:
-    """A pool that counts the rows read, as a memory-mapped file would serve them."""
-
-    def __init__(self, phi):
-        self._phi, self.shape, self.passed, self.again = phi, phi.shape, 0, 0
-
-    def __len__(self):
-        return len(self._phi)
-
-    def __getitem__(self, at):
-        found = self._phi[at]
-        rows = 1 if found.ndim == 1 else len(found)
-        self.passed, self.again = (
-            (self.passed + rows, self.again) if isinstance(at, slice) else (self.passed, self.again + rows)
-        )
-        return found
 
 
 @pytest.mark.parametrize("past", [None, pairs_like_gradients(201, seed=1)])

@@ -7,8 +7,8 @@ import pytest
 
 LIBRARY = Path(__file__).parent.parent / "activedpo_lib"
 FLOORS = (
-    {"schema", "streams", "records", "slots", "shards", "rows", "progress"},
-    {"params", "formulas", "projection", "design", "store", "runtime", "costs"},
+    {"schema", "streams", "records", "locks", "shards", "rows", "progress"},
+    {"params", "formulas", "projection", "design", "store", "runtime", "costs", "slots"},
     {"tasks", "models", "reward_models", "logps", "plots", "tables"},
     {"generation", "gradients", "measures", "oracles", "training", "evaluation", "criteria"},
     {"strategies", "candidates", "checkpoints", "artifacts", "launch"},
