@@ -9,16 +9,19 @@ from pathlib import Path
 import numpy as np
 
 from activedpo_lib import models, reward_models, training
-from activedpo_lib.oracles import reward_model_score, utility_score
+from activedpo_lib.hub import model_folder
+from activedpo_lib.oracles import classifier_score, reward_model_score, utility_score
 from activedpo_lib.records import Prompt
-from activedpo_lib.store import LIBRARY, key, locate, provenance, read_json, write_folder, write_json
+from activedpo_lib.schema import OracleParams
+from activedpo_lib.store import LIBRARY, key, provenance, read_json, write_folder, write_json
 from activedpo_lib.streams import stream
 from activedpo_lib.tasks import load_task
 from activedpo_lib.tasks.words import vocabulary
 from activedpo_lib.tasks.world import base_text
 
 ASSETS = LIBRARY / "assets"
-REWARD_SEED = 1  # the reward model starts from another base than the policies' seed 0
+REWARD = ("llama", 1)  # the reward model starts from another base than the policies' seed 0
+EVALUATOR = ("gemma", 0)  # the second one, which nobody optimises, from yet another
 
 
 def pretrain(family, tokenizer, texts, hidden_size, layers, heads, epochs, learning_rate, root):
@@ -41,7 +44,7 @@ def base_folder(params, root, seed=0, say=print):
     if model.base == "world":
         return ASSETS / f"{model.family}-{seed}"
     if model.base != "config":
-        return locate(model.base)
+        return model_folder(model.base)
     neutral = dataclasses.replace(params, model=dataclasses.replace(model, name=model.family))
     folder = Path(root) / "bases" / f"{params.task.name}-{model.family}-{seed}-{key(neutral, 'task', 'model')}"
     if not (folder / "made.json").is_file():
@@ -70,9 +73,11 @@ def _pretrain_on_files(params, seed, folder):
 
 def sft_folder(params, seed, root, say=print):
     """The folder of pi_SFT, the policy and reference that a seed's runs start from; trained if it is not there."""
-    folder = (
-        Path(root) / "sft" / params.task.name / params.model.name / f"seed{seed}-{key(params, 'task', 'model', 'sft')}"
-    )
+    neutral = _neutral(params)
+    if params.task.source == "world":  # there, demonstrations do not depend on comparisons
+        neutral = dataclasses.replace(neutral, task=dataclasses.replace(neutral.task, comparison_rows=2, damaged=0.0))
+    name = f"seed{seed}-{key(neutral, 'task', 'model', 'sft')}"
+    folder = Path(root) / "sft" / params.task.name / params.model.name / name
     if not (folder / "made.json").is_file():
         base = base_folder(params, root, say=say)
         task = load_task(params.task, params.evaluation.prompts, comparisons=False)
@@ -88,15 +93,34 @@ def sft_folder(params, seed, root, say=print):
     return folder
 
 
-def oracle_folder(params, root, say=print):
-    """The folder of the task's reward model, with its accuracy on held-out human comparisons in made.json."""
-    reward = dataclasses.replace(params, model=dataclasses.replace(params.model, name="reward", family="llama"))
-    folder = Path(root) / "oracle" / f"{params.task.name}-{key(reward, 'task', 'model', 'oracle')}"
+def _neutral(params):
+    """`params` without what only the pool and the labels see: runs that differ in those share pi_SFT and reward models."""
+    default = OracleParams()
+    return dataclasses.replace(
+        params,
+        task=dataclasses.replace(params.task, skew=1.0, pool_keep=""),
+        oracle=dataclasses.replace(params.oracle, kind=default.kind, label=default.label, flip=default.flip),
+    )
+
+
+def oracle_folder(params, root, say=print, start=REWARD):
+    """The folder of the task's reward model, with its accuracy on held-out human comparisons in made.json.
+
+    start: family and seed of the base that it starts from, and of its randomness.
+    """
+    family, seed = start
+    reward = _neutral(params)
+    reward = dataclasses.replace(
+        reward,
+        task=dataclasses.replace(reward.task, sft_keep=""),
+        model=dataclasses.replace(params.model, name="reward", family=family),
+    )
+    folder = Path(root) / "oracle" / f"{params.task.name}-{family}-{seed}-{key(reward, 'task', 'model', 'oracle')}"
     if not (folder / "made.json").is_file():
-        base = base_folder(reward, root, REWARD_SEED, say)
+        base = base_folder(reward, root, seed, say)
         task = load_task(params.task, params.evaluation.prompts)
         tokenizer = models.load_tokenizer(base)
-        randomness, settings = stream(REWARD_SEED, "oracle", params.task.name), params.oracle
+        randomness, settings = stream(seed, "oracle", params.task.name), params.oracle
         model = reward_models.new_reward_model(models.load_policy(base), randomness.child("head"))
         model, loss = training.reward_model(
             model, tokenizer, task.comparisons, settings.epochs, settings.learning_rate, settings.batch_size, randomness
@@ -110,7 +134,7 @@ def oracle_folder(params, root, say=print):
         }
         with write_folder(folder) as aside:
             models.save(model, tokenizer, aside)
-            write_json(aside / "made.json", made | provenance(params.digest("task", "oracle"), REWARD_SEED))
+            write_json(aside / "made.json", made | provenance(params.digest("task", "oracle"), seed))
         say(f"[{params.task.name}] reward model: right on {accuracy:.1%} of {len(task.held_out)} held-out human labels")
     return folder
 
@@ -128,8 +152,24 @@ def load_oracle(params, task, root, say=print):
         if task.utility is None:
             raise ValueError(f"oracle.kind utility needs a known truth, and {task.name} is real text; use reward_model")
         return utility_score(task.utility)
-    folder = oracle_folder(params, root, say)
-    return reward_model_score(reward_models.load_reward_model(folder), models.load_tokenizer(folder))
+    return scorer(params.oracle.model or oracle_folder(params, root, say))
+
+
+def load_evaluator(params, root, say=print):
+    """The `score` of the second reward model that the params name, which nobody optimises; None without one."""
+    name = params.evaluation.evaluator
+    if not name or params.replay:
+        return None
+    return scorer(oracle_folder(params, root, say, EVALUATOR) if name == "trained" else name)
+
+
+def scorer(name):
+    """The `score(prompts, texts)` of a reward model of this project or of a sequence classifier, by folder or hub name."""
+    folder = model_folder(name)
+    tokenizer = models.load_tokenizer(folder)
+    if reward_models.is_own(folder):
+        return reward_model_score(reward_models.load_reward_model(folder), tokenizer)
+    return classifier_score(reward_models.load_classifier(folder), tokenizer)
 
 
 def made(folder):

@@ -1,4 +1,4 @@
-"""Make the base models that ship in assets/ (floor 5): `python -m activedpo_lib.bases`, some three minutes each."""
+"""Make the base models that ship in assets/ (floor 6): `python -m activedpo_lib.bases`, some three minutes each."""
 
 import hashlib
 import sys

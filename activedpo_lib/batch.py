@@ -1,4 +1,4 @@
-"""`make figures` (floor 5): the Snakefile's jobs on this machine; stopped at any moment, the next call goes on."""
+"""`make figures` (floor 6): the Snakefile's jobs on this machine; stopped at any moment, the next call goes on."""
 
 import argparse
 import ctypes

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from activedpo_lib.formulas import TINY, implicit_reward, unit_rows
-from activedpo_lib.generation import generate
+from activedpo_lib.generation import generate, sampling
 from activedpo_lib.gradients import gradient_shapes, response_features
 from activedpo_lib.logps import response_logps
 from activedpo_lib.measures import last_hidden_states, predictive_entropy, reference, reference_logps
@@ -25,10 +25,12 @@ def make_pool(policy, tokenizer, prompts, stream, settings, max_new_tokens, labe
     Raises ValueError where no pair is left.
     """
     with reference(policy) if from_reference else contextlib.nullcontext():
-        pool = generate(
-            policy, tokenizer, prompts, stream, settings.responses, max_new_tokens, settings.temperature,
-            settings.batch_sequences,
-        )  # fmt: skip
+        pool = generate(policy, tokenizer, prompts, stream, settings.responses, max_new_tokens, **sampling(settings))
+    return without_labelled(pool, labelled)
+
+
+def without_labelled(pool, labelled):
+    """The pool without the pairs that were labelled before. Raises ValueError where none is left."""
     known = {(p.prompt.id, frozenset((p.chosen.tokens, p.rejected.tokens))) for p in labelled}
     names = [
         (pool.prompts[pool.owner[a]].id, frozenset((pool.responses[a].tokens, pool.responses[b].tokens)))
@@ -37,8 +39,8 @@ def make_pool(policy, tokenizer, prompts, stream, settings, max_new_tokens, labe
     fresh = [name not in known for name in names]
     if not any(fresh):
         raise ValueError(
-            f"the pool of {len(prompts)} prompts has no pair to label: the policy writes one response to each prompt, or all "
-            "were labelled; lower dpo.learning_rate, raise generation.temperature, or add prompts"
+            f"the pool of {len(pool.prompts)} prompts has no pair to label: the policy writes one response to each prompt, or "
+            "all were labelled; lower dpo.learning_rate, raise generation.temperature, or add prompts"
         )
     return dataclasses.replace(pool, pairs=pool.pairs[np.array(fresh, dtype=bool)])
 
@@ -105,6 +107,8 @@ def pair_features(features, pairs, normalise, normalise_when, folder=None, limit
 
 def _normalised(features, at, normalise, normalise_when):
     phi = features.phi[at]
+    if normalise == "token":
+        return phi / features.tokens[at, None]
     if normalise != "response":
         return phi
     return unit_rows(phi) if normalise_when == "after" else phi / np.maximum(features.norm[at], TINY)[:, None]
@@ -115,7 +119,7 @@ def gradient_columns(policy, pool, labelled, settings, stream, kept_phi, ridge, 
 
     Where several processes share the work, phi is of `rows` alone: the pairs of this process's share of the prompts.
     """
-    group, reembed = shards(), settings.past == "reembed"
+    group, reembed = shards(), settings.past == "reembed"  # D3; kept_phi is None where V starts anew
     own = group.share(len(pool.prompts))
     kept = np.flatnonzero((pool.owner >= own.start) & (pool.owner < own.stop))
     rows = slice(*np.searchsorted(pool.owner[pool.pairs[:, 0]], [own.start, own.stop]).tolist())

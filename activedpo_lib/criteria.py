@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from activedpo_lib.design import first_of_best, largest, select_greedy
+from activedpo_lib.design import first_of_best, largest, select_greedy, uncertainty
 from activedpo_lib.formulas import TINY, preference_probability, unit_rows
 from activedpo_lib.records import Selection, Strategy
 
@@ -44,6 +44,16 @@ def gradient_norm(_settings):
     def select(candidates, batch_size, stream):
         norms = np.linalg.norm(candidates.phi.astype(np.float64), axis=1)
         return largest(norms, batch_size, stream.keys(candidates.ids))
+
+    return Strategy(frozenset({"phi"}), select)
+
+
+def frozen_v(_settings):
+    """ActiveDPO with V fixed inside the batch: the B most uncertain pairs at once (Fig. 7)."""
+
+    def select(candidates, batch_size, stream):
+        scores = uncertainty(candidates.phi, candidates.ridge, candidates.past_phi)
+        return largest(scores, batch_size, stream.keys(candidates.ids))
 
     return Strategy(frozenset({"phi"}), select)
 
@@ -108,6 +118,6 @@ def transductive(settings):
 
 
 MORE = {
-    "entropy": entropy, "margin": margin, "certainty": certainty, "gradient_norm": gradient_norm, "d_optimal": d_optimal,
-    "k_center": k_center, "transductive": transductive,
+    "entropy": entropy, "margin": margin, "certainty": certainty, "gradient_norm": gradient_norm, "frozen_v": frozen_v,
+    "d_optimal": d_optimal, "k_center": k_center, "transductive": transductive,
 }  # fmt: skip

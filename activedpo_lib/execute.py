@@ -1,4 +1,4 @@
-"""Run a notebook by papermill, strictly (floor 5): bad parameters are errors before a kernel starts.
+"""Run a notebook by papermill, strictly (floor 6): bad parameters are errors before a kernel starts.
 
 `python -m activedpo_lib.execute NOTEBOOK OUTPUT -p name value ...` writes the executed copy to OUTPUT, also where it fails.
 """

@@ -11,17 +11,19 @@ from activedpo_lib.records import Pool, Response
 from activedpo_lib.shards import shards
 
 
-def generate(model, tokenizer, prompts, stream, responses, max_new_tokens, temperature=1.0, batch_sequences=384):
+def generate(model, tokenizer, prompts, stream, responses, max_new_tokens, temperature=1.0, batch_sequences=384,
+             top_k=0, top_p=1.0):  # fmt: skip
     """Sample `responses` responses to each Prompt and pair them: the round's D_t.
 
     A response's random numbers are named by `stream` and its prompt's id alone: neither the pool's order, nor the batch
-    size, nor the strategy moves them. Plain sampling, no top-k or top-p (D9). Returns a Pool.
+    size, nor the strategy moves them. top_k 0 and top_p 1 keep every token (D9). Returns a Pool.
     """
     encoded = [encode_prompt(tokenizer, prompt.text) for prompt in prompts]
     noise = [stream.child(prompt.id).numpy().random((responses, max_new_tokens)) for prompt in prompts]
     group, batch = shards(), max(1, batch_sequences // responses)
     mine = group.share(len(prompts))
-    sampled = group.collect(sample(model, encoded[mine], noise[mine], temperature, tokenizer.eos_token_id, batch))
+    how = (temperature, top_k, top_p)
+    sampled = group.collect(sample(model, encoded[mine], noise[mine], how, tokenizer.eos_token_id, batch))
     drawn = [
         Response(prompt.id, tokens, tokenizer.decode(tokens, skip_special_tokens=True))
         for prompt, group in zip(prompts, sampled, strict=True)
@@ -29,6 +31,11 @@ def generate(model, tokenizer, prompts, stream, responses, max_new_tokens, tempe
     ]
     owner = np.repeat(np.arange(len(prompts)), responses)
     return Pool(tuple(prompts), tuple(encoded), tuple(drawn), owner, _pairs(drawn, responses))
+
+
+def sampling(settings):
+    """The arguments of `generate` that GenerationParams name (D9)."""
+    return {name: getattr(settings, name) for name in ("temperature", "batch_sequences", "top_k", "top_p")}
 
 
 def _pairs(drawn, responses):
@@ -42,23 +49,24 @@ def _pairs(drawn, responses):
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
-def sample(model, prompts, noise, temperature, eos, batch_prompts):
+def sample(model, prompts, noise, how, eos, batch_prompts):
     """Token ids of the responses to each prompt: a list of lists of tuples, each ending with `eos` unless cut.
 
-    prompts: token id sequences; noise: for each an (m, steps) array of uniforms, one a token (inverse CDF).
+    prompts: token id sequences; noise: for each an (m, steps) array of uniforms, one a token (inverse CDF);
+    how: (temperature, top_k, top_p).
     """
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
     result = [None] * len(prompts)
     for start in range(0, len(order), batch_prompts):
         chunk = order[start : start + batch_prompts]
-        drawn = _sample_batch(model, [prompts[i] for i in chunk], np.stack([noise[i] for i in chunk]), temperature, eos)
+        drawn = _sample_batch(model, [prompts[i] for i in chunk], np.stack([noise[i] for i in chunk]), how, eos)
         for i, group in zip(chunk, drawn, strict=True):
             result[i] = group
     return result
 
 
 @torch.inference_mode()
-def _sample_batch(model, prompts, noise, temperature, eos):
+def _sample_batch(model, prompts, noise, how, eos):
     device = next(model.parameters()).device
     count, copies, steps = noise.shape
     width = max(map(len, prompts))
@@ -78,7 +86,7 @@ def _sample_batch(model, prompts, noise, temperature, eos):
     tokens = torch.full((count * copies, steps), eos, device=device)
     alive = torch.ones(count * copies, dtype=torch.bool, device=device)
     for step in range(steps):
-        tokens[alive, step] = _draw(logits[alive], uniforms[alive, step], temperature)
+        tokens[alive, step] = _draw(logits[alive], uniforms[alive, step], *how)
         alive &= tokens[:, step] != eos
         if step + 1 == steps or not alive.any():
             break
@@ -95,10 +103,22 @@ def _step(model, ids, mask, positions, cache):
     ).logits[:, -1]  # fmt: skip
 
 
-def _draw(logits, uniforms, temperature):
+def _draw(logits, uniforms, temperature, top_k, top_p):
     """One token a row by the inverse CDF: the first token whose cumulated probability passes the uniform."""
-    cumulated = torch.softmax(logits.float() / temperature, -1).double().cumsum(-1)
+    probability = torch.softmax(logits.float() / temperature, -1).double()
+    if top_k or top_p < 1:
+        probability = _truncated(probability, top_k, top_p)
+    cumulated = probability.cumsum(-1)
     return torch.searchsorted(cumulated, (uniforms * cumulated[:, -1]).unsqueeze(1), right=True).squeeze(1)
+
+
+def _truncated(probability, top_k, top_p):
+    """Zero but for the `top_k` most probable tokens, and of those the fewest that hold `top_p` of all (D9); not rescaled."""
+    ordered, at = probability.sort(dim=-1, descending=True, stable=True)
+    ordered[ordered.cumsum(-1) - ordered >= top_p] = 0.0
+    if top_k:
+        ordered[:, top_k:] = 0.0
+    return torch.zeros_like(probability).scatter_(-1, at, ordered)
 
 
 def _until_eos(tokens, copies, eos):

@@ -8,6 +8,7 @@ reference has no gradient, and beta is the caller's.
 import contextlib
 import hashlib
 
+import numpy as np
 import torch
 
 from activedpo_lib.logps import batch_logps, batches
@@ -93,7 +94,8 @@ def response_features(model, prompts, responses, projection, token_budget=4096, 
     model: a PeftModel with an active LoRA adapter; prompts, responses: n token id sequences each (responses not empty);
     projection: from `make_projection`; token_budget: padded tokens of one batch; folder: features of more than `limit_mib`
     MiB go to a file there, and a pass that was stopped goes on from it; say: called with lines of progress.
-    Returns Features(phi (n, projection.dim), norm (n,): the l2 norm before projection), float32, in the caller's order.
+    Returns Features(phi (n, projection.dim), norm (n,): the l2 norm before projection, tokens (n,): the response's length),
+    float32, in the caller's order.
     Raises ValueError where the model is not of that kind, or a module of the adapter takes no part in log pi.
     """
     device, modules = next(model.parameters()).device, adapter_modules(model)
@@ -106,7 +108,7 @@ def response_features(model, prompts, responses, projection, token_budget=4096, 
             if not rows.has(list(batch.rows)):
                 rows.put(list(batch.rows), _batch_features(model, modules, projection, batch))
     found = rows.numpy()
-    return Features(found[:, :-1], found[:, -1])
+    return Features(found[:, :-1], found[:, -1], np.array([len(response) for response in responses], dtype=np.float32))
 
 
 def _batch_features(model, modules, projection, batch):

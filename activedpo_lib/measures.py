@@ -7,12 +7,13 @@ import torch
 
 from activedpo_lib.formulas import implicit_reward
 from activedpo_lib.logps import batches, response_logps
+from activedpo_lib.models import sft_weights
 
 
 @contextlib.contextmanager
 def reference(policy):
-    """Inside, the policy is pi_SFT: its adapter is off (D12)."""
-    with policy.disable_adapter():
+    """Inside, the policy is pi_SFT: its adapter is off, and what was folded into its base taken out (D12)."""
+    with policy.disable_adapter(), sft_weights(policy.get_base_model()):
         yield policy
 
 

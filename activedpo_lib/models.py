@@ -1,5 +1,7 @@
 """Models (floor 2): tokenizers, policies and adapters; small ones from a config, others from a folder."""
 
+import contextlib
+
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GemmaConfig, LlamaConfig, PreTrainedTokenizerFast
 
@@ -107,6 +109,40 @@ def with_adapter(base, config, stream):
 
     with seeded(stream), quiet():
         return get_peft_model(base, config).eval()
+
+
+def merge_adapter(policy):
+    """The policy's base with its adapter folded in (D12); it remembers pi_SFT's weights, which stay the reference."""
+    base = policy.get_base_model()
+    kept = base.__dict__.setdefault("sft_weights", {})
+    for name, module in base.named_modules():
+        if hasattr(module, "base_layer"):
+            kept.setdefault(name, module.base_layer.weight.detach().clone())
+    merged = policy.merge_and_unload()
+    merged.__dict__["sft_weights"] = kept
+    return merged.eval()
+
+
+@contextlib.contextmanager
+def sft_weights(base):
+    """Inside, a base that adapters were folded into has pi_SFT's weights again; any other is left as it is."""
+    layers = {name: base.get_submodule(name) for name in base.__dict__.get("sft_weights", {})}
+    weights = {name: getattr(layer, "base_layer", layer).weight for name, layer in layers.items()}
+    folded = {name: weight.data for name, weight in weights.items()}
+    for name, weight in weights.items():
+        weight.data = base.__dict__["sft_weights"][name]
+    try:
+        yield base
+    finally:
+        for name, weight in weights.items():
+            weight.data = folded[name]
+
+
+def unmerge(base):
+    """The base with pi_SFT's weights for good."""
+    for name, weight in base.__dict__.pop("sft_weights", {}).items():
+        base.get_submodule(name).weight.data = weight
+    return base
 
 
 def adapter_state(policy):

@@ -32,6 +32,30 @@ def reward_model_score(model, tokenizer, batch_size=128):
     return score
 
 
+def classifier_score(model, tokenizer, batch_size=32):
+    """`score(prompts, texts)` of a sequence classifier that reads (question, answer), as the paper's oracles do (footnote 2).
+
+    It reads a Prompt's `question` where it has one, not the policy's own prompt: what it was trained on.
+    """
+
+    @torch.inference_mode()
+    def score(prompts, texts):
+        device = next(model.parameters()).device
+        questions, answers = [p.question or p.text for p in prompts], [text.strip() for text in texts]
+        order = sorted(range(len(texts)), key=lambda i: len(questions[i]) + len(answers[i]))
+        rewards = np.zeros(len(texts))
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            read = tokenizer(
+                [questions[i] for i in rows], [answers[i] for i in rows], truncation="longest_first",
+                max_length=min(tokenizer.model_max_length, 2048), padding=True, return_tensors="pt",
+            ).to(device)  # fmt: skip
+            rewards[rows] = model(**read).logits.squeeze(-1).double().cpu().numpy()
+        return finite(rewards, "the reward model")
+
+    return score
+
+
 def utility_score(utility):
     """`score(prompts, texts)` of the built-in world's known truth."""
     return lambda prompts, texts: finite(

@@ -1,4 +1,4 @@
-"""`make plan` and `make status` (floor 6): what a batch will do and cost, and how far it is."""
+"""`make plan` and `make status` (floor 7): what a batch will do and cost, and how far it is."""
 
 import argparse
 import csv

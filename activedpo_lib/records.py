@@ -9,11 +9,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt x. `facts` is the built-in world's hidden truth about it; empty for real text."""
+    """A prompt x. `facts`: what is hidden about it (the built-in world's truth, a replay's label); `question`: what a
+    reward model of the hub reads in its place.
+    """
 
     id: str
     text: str
     facts: Mapping = field(default_factory=dict, compare=False, repr=False)
+    question: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,13 @@ class Pool:
 
 
 class Features(NamedTuple):
-    """Gradients of responses: `phi` (n, d) float32 projected, `norm` (n,) float32 l2 norm before projection."""
+    """Gradients of responses: `phi` (n, d) float32 projected, `norm` (n,) float32 l2 norm before projection, `tokens` (n,)
+    the response's length.
+    """
 
     phi: np.ndarray
     norm: np.ndarray
+    tokens: np.ndarray | None = None
 
 
 class Candidates(NamedTuple):
@@ -116,12 +122,14 @@ class Selection(NamedTuple):
 class Strategy(NamedTuple):
     """A pick: the columns of Candidates it `needs`, and `select(candidates, batch_size, stream) -> Selection`.
 
-    `regenerates` is False where every response comes from pi_SFT (APO, footnote 1).
+    `regenerates` is False where every response comes from pi_SFT (APO, footnote 1); `shares` is True where it can pick from
+    gradients that several processes hold a part of each.
     """
 
     needs: frozenset
     select: Callable
     regenerates: bool = True
+    shares: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`make report` (floor 6): one HTML page with every figure, the executed notebooks behind it, and its params."""
+"""`make report` (floor 7): one HTML page with every figure, the executed notebooks behind it, and its params."""
 
 import argparse
 import html

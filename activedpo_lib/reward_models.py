@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from activedpo_lib.runtime import device, quiet, read_config, seeded
@@ -58,6 +58,27 @@ def new_reward_model(base, stream):
         model = PooledRewardModel(config)
     model.model.load_state_dict(base.get_decoder().state_dict())
     return model
+
+
+def is_own(folder):
+    """Whether the folder holds a reward model of this project."""
+    return read_config(folder).get("model_type") == PooledRewardConfig.model_type
+
+
+def load_classifier(folder):
+    """A sequence classifier with one logit, as reward-model-deberta-v3-large has (footnote 2)."""
+    config = read_config(folder, "model.safetensors")
+    found = (config.get("architectures") or ["of no architecture"])[0]
+    labels = config.get("num_labels", len(config.get("id2label") or {0: "", 1: ""}))
+    if not found.endswith("ForSequenceClassification") or labels != 1:
+        raise ValueError(
+            f"{folder} cannot be a reward model: it is {found} with {labels} labels; a sequence classifier with one is needed"
+        )
+    with quiet():
+        model = AutoModelForSequenceClassification.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
+        )
+    return model.to(device()).eval()
 
 
 def load_reward_model(folder):

@@ -1,79 +1,31 @@
-"""Algorithm 1 (floor 5): rounds of generate, measure, select, label, train, evaluate; each saved whole, then the next."""
+"""Algorithm 1 (floor 6): rounds of generate, measure, select, label, train, evaluate; each saved whole, then the next."""
 
 import contextlib
-import gc
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 
-from activedpo_lib import artifacts, checkpoints, models
+from activedpo_lib import checkpoints, models, replay
 from activedpo_lib.candidates import make_pool, measure, phi_of
 from activedpo_lib.checkpoints import run_folder
+from activedpo_lib.clock import Clock
 from activedpo_lib.evaluation import evaluate
-from activedpo_lib.generation import generate
+from activedpo_lib.generation import generate, sampling
 from activedpo_lib.launch import launch
 from activedpo_lib.oracles import label
-from activedpo_lib.records import Strategy, Task
-from activedpo_lib.schema import Params
+from activedpo_lib.runs import open_run, policy_after, with_next_adapter
 from activedpo_lib.shards import shards
 from activedpo_lib.store import alone, provenance, sweep
-from activedpo_lib.strategies import make_strategy
-from activedpo_lib.streams import stream
-from activedpo_lib.tasks import load_task
 from activedpo_lib.training import dpo
 
 
-@dataclass(frozen=True)
-class Run:
-    """What all rounds of one run share; what changes from round to round is returned and saved, never kept here."""
-
-    params: Params
-    seed: int
-    folder: Path
-    strategy: Strategy
-    task: Task
-    tokenizer: object
-    base: object  # pi_SFT without adapter
-    lora: object
-    score: object  # the oracle
-    say: Callable  # takes a line of progress
-
-    def stream(self, *names):
-        """The run's stream `names`; it does not know the strategy, so all strategies share it."""
-        return stream(self.seed, *names)
-
-
-def open_run(params, seed, root="runs", strategies=None, say=print):
-    """The run's folder, task, pi_SFT and oracle, trained first where they are missing."""
-    strategy = make_strategy(params.strategy, params.selection, strategies)
-    task = load_task(params.task, params.evaluation.prompts, comparisons=False)
-    if len(task.prompts) < (wanted := params.generation.prompts):
-        raise ValueError(f"{task.name} has {len(task.prompts)} pool prompts, generation.prompts asks for {wanted}")
-    score = artifacts.load_oracle(params, task, root, say)
-    sft = artifacts.sft_folder(params, seed, root, say)
-    folder = run_folder(params, seed, root)
-    lora = models.lora_config(**asdict(params.lora))
-    base, tokenizer = models.load_policy(sft, params.model.dtype), models.load_tokenizer(sft)
-    models.check_context(base, tokenizer, (*task.prompts, *task.evaluation), params.task.max_new_tokens)
-    gc.freeze()  # the trainers collect garbage once a round: what is loaded by now is none, and scanning it costs a tenth
-    return Run(params, seed, folder, strategy, task, tokenizer, base, lora, score, say)
-
-
-def labelled_pairs(params, seed, root):
-    """The LabelledPairs of a finished run, in the order picked."""
-    task = load_task(params.task, params.evaluation.prompts, comparisons=False)
-    return checkpoints.load_labelled(run_folder(params, seed, root), params.rounds, {p.id: p for p in task.prompts})
-
-
-def run_rounds(params, seed, root="runs", strategies=None, say=print):
+def run_rounds(params, seed, root="runs", strategies=None, say=print, patience=15.0):
     """All rounds of one run (one task, model, strategy and seed); finished rounds are read, not run again.
 
     params: from `load_params`; seed: draws run, SFT and evaluation sampling; root: the folder of all runs;
-    strategies: {name: factory} of your own beside STRATEGIES; say: called with a line of progress after each round.
+    strategies: {name: factory} of your own beside STRATEGIES; say: called with a line of progress after each round;
+    patience: seconds to wait for another process that works on the same run.
     Returns the tidy table, one row a round, 0 being pi_SFT. Interrupt it at any moment: the next call goes on
     after the last finished round, to the same table.
     """
@@ -86,7 +38,7 @@ def run_rounds(params, seed, root="runs", strategies=None, say=print):
         launch(params, seed, root, say)
         return saved_rounds(params, seed, root)
     folder = run_folder(params, seed, root)
-    with alone(folder) if shards().rank == 0 else contextlib.nullcontext():
+    with alone(folder, patience) if shards().rank == 0 else contextlib.nullcontext():
         if shards().rank == 0:
             sweep(folder)
         _remaining_rounds(params, seed, root, strategies, say)
@@ -97,13 +49,12 @@ def _remaining_rounds(params, seed, root, strategies, say):
     run = open_run(params, seed, root, strategies, say)
     first = next((t for t in range(params.rounds + 1) if not checkpoints.is_finished(run.folder, t)), params.rounds + 1)
     if first <= params.rounds:
-        policy = models.with_adapter(run.base, run.lora, run.stream("adapter"))
+        policy = policy_after(run, first - 1)
         if first == 0:
             say(initial_round(run, policy))
-        else:
-            models.set_adapter_state(policy, checkpoints.load_adapter(run.folder, first - 1))
         labelled = checkpoints.load_labelled(run.folder, first - 1, {p.id: p for p in run.task.prompts})
         for t in range(max(1, first), params.rounds + 1):
+            policy = with_next_adapter(run, policy, t)
             policy, labelled, line = active_round(run, policy, labelled, t)
             say(line)
 
@@ -126,12 +77,11 @@ def active_round(run, policy, labelled, t):
         batch = min(params.batch_size, len(pool.pairs))
         picked = run.strategy.select(candidates, batch, run.stream("select", t))  # l. 4-9: Eq. 3, Eq. 4
     with clock("label"):
-        pairs, how = [pool.pair(row) for row in picked.indices], params.oracle
-        new = label(run.score, pairs, run.stream("label", t), how.label, how.flip, t)  # l. 10
+        new = label_pairs(run, [pool.pair(row) for row in picked.indices], t)  # l. 10
     with clock("train"):
         policy, loss = train(run, policy, labelled, new, t)  # l. 11: Eq. 2
     with clock("evaluate"):
-        measures, _ = evaluate_policy(run, policy, checkpoints.load_array(run.folder, 0, "rewards"))
+        measures, _ = evaluate_policy(run, policy, initial_rewards(run))
     labelled += new
     measures |= {
         "dpo_loss": loss,
@@ -144,12 +94,25 @@ def active_round(run, policy, labelled, t):
     return policy, labelled, save(run, t, policy, measures, clock, len(labelled), new, arrays)
 
 
+def label_pairs(run, pairs, t):
+    """The LabelledPairs of round t: the oracle's answers, or in a replay what humans had said."""
+    if run.params.replay:
+        return replay.reveal(pairs, t)
+    how = run.params.oracle
+    return label(run.score, pairs, run.stream("label", t), how.label, how.flip, t)
+
+
 def initial_round(run, policy):
     """Round 0: pi_SFT evaluated, before any label."""
     clock = Clock()
     with clock("evaluate"):
         measures, rewards = evaluate_policy(run, policy)
-    return save(run, 0, policy, measures, clock, 0, (), {"rewards": rewards})
+    return save(run, 0, policy, measures, clock, 0, (), rewards)
+
+
+def initial_rewards(run):
+    """Rewards of the initial LLM's responses, by the oracle and the evaluator, as round 0 saved them."""
+    return {name: checkpoints.load_array(run.folder, 0, name) for name in ("rewards", "evaluator_rewards")}
 
 
 def sample_prompts(prompts, count, stream):
@@ -160,6 +123,8 @@ def sample_prompts(prompts, count, stream):
 
 def pool_of_round(run, policy, prompts, labelled, t):
     """D_t: responses of the current policy; for a strategy that never regenerates, pi_SFT's, a prompt's always the same."""
+    if run.params.replay:
+        return replay.comparison_pool(run.tokenizer, prompts, run.stream("replay"), labelled)
     fixed = not run.strategy.regenerates
     noise = run.stream("generate", 1 if fixed else t)
     settings, length = run.params.generation, run.params.task.max_new_tokens
@@ -190,19 +155,37 @@ def train(run, policy, labelled, new, t):
     settings = asdict(run.params.dpo)
     train_on = settings.pop("train_on")  # D5
     if train_on == "all_from_sft":
-        policy = models.with_adapter(policy.unload(), run.lora, run.stream("adapter"))
+        policy = models.with_adapter(models.unmerge(policy.unload()), run.lora, run.stream("adapter"))
     data = new if train_on == "new" else (*labelled, *new)
     return dpo(policy, run.tokenizer, data, run.lora, run.stream("train", t), **settings)
 
 
-def evaluate_policy(run, policy, initial_rewards=None):
-    """Measures on the held-out prompts; prompts and sampling numbers are the same in every round and strategy (D14)."""
-    params, count = run.params, run.params.evaluation.responses
-    pool = generate(
-        policy, run.tokenizer, run.task.evaluation, run.stream("evaluate"), count, params.task.max_new_tokens,
-        params.generation.temperature, params.generation.batch_sequences,
+def evaluate_policy(run, policy, initial=None):
+    """Measures on the held-out prompts; prompts and sampling numbers are the same in every round and strategy (D14).
+
+    initial: from `initial_rewards`; None: this is the initial LLM. Returns (measures, rewards by scorer). In a replay the
+    measure is the agreement with held-out human labels, of as many comparisons as there are responses otherwise.
+    """
+    params, count, initial = run.params, run.params.evaluation.responses, initial or {}
+    if params.replay:
+        held_out = run.task.held_out[: params.evaluation.prompts * count]
+        return replay.agreement(policy, run.tokenizer, held_out, params.dpo.beta, params.selection.token_budget), {}
+    pool = evaluation_responses(run, policy)
+    measures, rewards = evaluate(pool, count, run.score, initial.get("rewards"), run.task.utility)
+    if run.evaluator is None:
+        return measures, {"rewards": rewards}
+    second, others = evaluate(pool, count, run.evaluator, initial.get("evaluator_rewards"))
+    measures |= {f"evaluator_{name}": second[name] for name in ("reward", "win_rate")}
+    return measures, {"rewards": rewards, "evaluator_rewards": others}
+
+
+def evaluation_responses(run, policy):
+    """The Pool of the policy's responses to the evaluation prompts (D14)."""
+    settings = run.params.generation
+    return generate(
+        policy, run.tokenizer, run.task.evaluation, run.stream("evaluate"), run.params.evaluation.responses,
+        run.params.task.max_new_tokens, **sampling(settings),
     )  # fmt: skip
-    return evaluate(pool, count, run.score, initial_rewards, run.task.utility)
 
 
 def save(run, t, policy, measures, clock, labels, new, arrays):
@@ -214,28 +197,10 @@ def save(run, t, policy, measures, clock, labels, new, arrays):
     if shards().rank == 0:
         checkpoints.save_round(run.folder, t, row, provenance(params.digest(), run.seed), state, new, arrays)
     shards().collect([])  # nobody goes on before the round is saved
-    return (
-        f"[{' '.join(map(str, cell.values()))}] round {t}/{params.rounds}: {labels} labels, reward {row['reward']:+.3f}, "
-        f"win-rate {row['win_rate']:.1%}, {row['seconds']:.1f} s"
+    found = (
+        f"agreement {row['agreement']:.1%}"
+        if params.replay
+        else f"reward {row['reward']:+.3f}, win-rate {row['win_rate']:.1%}"
     )
-
-
-class Clock:
-    """Wall seconds by part of a round, and the process's CPU seconds over all of it."""
-
-    def __init__(self):
-        self._parts, self._cpu = {}, time.process_time()
-
-    def __call__(self, part):
-        self._part = part
-        return self
-
-    def __enter__(self):
-        self._start = time.perf_counter()
-
-    def __exit__(self, *_):
-        self._parts[f"seconds_{self._part}"] = time.perf_counter() - self._start
-
-    def row(self):
-        """Columns: `seconds` (the parts' sum), `cpu_seconds`, and each part's seconds."""
-        return {"seconds": sum(self._parts.values()), "cpu_seconds": time.process_time() - self._cpu, **self._parts}
+    where = f"[{' '.join(map(str, cell.values()))}] round {t}/{params.rounds}"
+    return f"{where}: {labels} labels, {found}, {row['seconds']:.1f} s"

@@ -17,22 +17,25 @@ class TaskParams:
     """Where a task's prompts, demonstrations and comparisons come from."""
 
     name: str
-    source: Literal["world", "files"] = "world"
+    source: Literal["world", "files", "tldr", "webgpt"] = "world"  # the last two: the hub's datasets
     split: Literal["figures", "tuning"] = "figures"
     sft: str = ""  # D15
     comparisons: str = ""
     prompts: str = ""
+    sft_keep: str = ""  # a JSON list: the numbers of the demonstrations to keep (Fig. 2); "" keeps all
+    pool_keep: str = ""  # the same of the pool's prompts
     most_rows: int = ranged(0, 0, unit="rows used of each of the user's files; 0 takes all")
     sft_rows: int = ranged(1600, 1, unit="rows")
     comparison_rows: int = ranged(20000, 2, unit="rows")
     prompt_rows: int = ranged(2000, 2, unit="rows")
     damaged: float = ranged(0.2, 0.0, 1.0, "share of damaged responses among the world's comparisons")
+    skew: float = ranged(1.0, 0.0, 10.0, "Zipf exponent of the topics of the world's pool; 0 is even")
     max_new_tokens: int = ranged(24, 1, unit="tokens")  # D9
 
 
 @dataclass(frozen=True)
 class ModelParams:
-    """A policy: the shipped base models ("world"), one trained on the user's text ("config"), or a local folder."""
+    """A policy: a shipped base model ("world"), one trained on the user's text ("config"), a local folder, or a hub name."""
 
     name: str
     family: Literal["llama", "gemma"] = "llama"
@@ -58,9 +61,10 @@ class SFTParams:
 
 @dataclass(frozen=True)
 class OracleParams:
-    """The labeller: a reward model trained on the task's human comparisons, or the world's true utility (D10)."""
+    """The labeller: a reward model, or the world's true utility (D10)."""
 
     kind: Literal["reward_model", "utility"] = "reward_model"
+    model: str = ""  # a folder or hub name of a sequence classifier; "" trains one on the task's human comparisons
     label: Literal["argmax", "bradley_terry"] = "argmax"  # D10
     flip: float = ranged(0.0, 0.0, 0.5, "probability")  # D10
     epochs: float = ranged(1.0, 0.0, unit="epochs")
@@ -75,6 +79,7 @@ class LoraParams:
     rank: int = ranged(8, 1)
     alpha: int = ranged(32, 1)
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    fresh: bool = False  # D12: merged after each round, then a fresh one; the reference stays pi_SFT
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,9 @@ class GenerationParams:
 
     prompts: int = ranged(120, 1, unit="prompts per round")
     responses: int = ranged(3, 2, unit="responses per prompt")
-    temperature: float = ranged(1.0, 1.0e-3, 10.0)
+    temperature: float = ranged(1.0, 1.0e-3, 10.0)  # D9
+    top_k: int = ranged(0, 0, unit="most probable tokens kept; 0 keeps all")  # D9
+    top_p: float = ranged(1.0, high=1.0, above=0.0, unit="probability kept")  # D9
     batch_sequences: int = ranged(384, 1, unit="sequences at a time")
 
 
@@ -93,8 +100,8 @@ class SelectionParams:
 
     ridge: float = ranged(1.0, above=0.0)  # D2
     ridge_is: Literal["relative", "absolute"] = "relative"  # D2
-    past: Literal["reembed", "keep"] = "reembed"  # D3
-    normalise: Literal["response", "pair", "none"] = "response"  # D4
+    past: Literal["reembed", "keep", "none"] = "reembed"  # D3; none: V starts anew each round
+    normalise: Literal["response", "pair", "token", "none"] = "response"  # D4; token: the per-token mean's gradient
     projection: Literal["fold", "countsketch", "srht", "kronecker", "rademacher", "gaussian", "none"] = "fold"  # D7
     dimensions: int = ranged(512, 1)
     normalise_when: Literal["after", "before"] = "after"  # D8
@@ -125,6 +132,7 @@ class EvaluationParams:
 
     prompts: int = ranged(100, 1, unit="prompts")
     responses: int = ranged(3, 1, unit="responses per prompt")
+    evaluator: str = ""  # a second reward model: "trained" (another seed and family), a folder, or a hub name; "" none
 
 
 @dataclass(frozen=True)
@@ -137,6 +145,7 @@ class Params:
     strategy: str
     rounds: int = ranged(6, 1, unit="rounds")  # D11
     batch_size: int = ranged(40, 1, unit="labels per round")
+    replay: bool = False  # the pool is the task's own comparisons; a label is revealed when picked
     processes: int = ranged(1, 1, 64, "processes that share one run; a GPU each where there are several")
     sft: SFTParams = SFTParams()
     oracle: OracleParams = OracleParams()

@@ -20,7 +20,8 @@ LIBRARY = Path(__file__).resolve().parent
 HOME = LIBRARY.parent
 PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "numpy")
 # What draws pictures or starts notebooks cannot change a result.
-NOT_RESULTS = {"plots.py", "execute.py", "batch.py", "bases.py", "costs.py", "overview.py", "verify.py", "report.py"}
+NOT_RESULTS = {"plots.py", "execute.py", "batch.py", "bases.py", "costs.py", "overview.py", "verify.py", "report.py",
+               "studies.py", "clusters.py", "probes.py", "theory.py"}  # fmt: skip
 
 
 def locate(path):
@@ -154,8 +155,9 @@ def source_digest():
 def key(params, *parts):
     """12 hex digits over the named parts of `params`, the user's files and the library's code."""
     digest = hashlib.sha256(f"{params.digest(*parts)} {source_digest()}".encode())
-    for path in (params.task.sft, params.task.comparisons, params.task.prompts):
-        if params.task.source == "files" and locate(path).is_file():
+    files = (params.task.sft, params.task.comparisons, params.task.prompts) if params.task.source == "files" else ()
+    for path in (*files, params.task.sft_keep, params.task.pool_keep):
+        if path and locate(path).is_file():
             digest.update(locate(path).read_bytes())
     return digest.hexdigest()[:12]
 

@@ -36,7 +36,7 @@ def activedpo(settings):
             shards=shards(),
         )
 
-    return Strategy(frozenset({"phi"}), select)
+    return Strategy(frozenset({"phi"}), select, shares=True)
 
 
 def apo(settings):

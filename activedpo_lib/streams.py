@@ -54,7 +54,7 @@ def choose(rng, options):
     return options[int(rng.integers(len(options)))]
 
 
-def choose_zipf(rng, options):
-    """One of `options`, the k-th with a probability in proportion to 1/k (Zipf's law, exponent 1)."""
-    weights = [1 / rank for rank in range(1, len(options) + 1)]
+def choose_zipf(rng, options, exponent=1.0):
+    """One of `options`, the k-th with a probability in proportion to 1 / k^exponent (Zipf's law)."""
+    weights = [1 / rank**exponent for rank in range(1, len(options) + 1)]
     return options[rng.choice(len(options), p=[w / sum(weights) for w in weights])]

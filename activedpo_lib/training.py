@@ -7,7 +7,14 @@ from datasets import Dataset
 from transformers import PrinterCallback
 from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
 
-from activedpo_lib.models import adapter_state, encode_pair, encode_prompt, encode_response, set_adapter_state
+from activedpo_lib.models import (
+    adapter_state,
+    encode_pair,
+    encode_prompt,
+    encode_response,
+    set_adapter_state,
+    sft_weights,
+)
 from activedpo_lib.runtime import quiet
 from activedpo_lib.shards import shards
 
@@ -116,9 +123,14 @@ def dpo_trainer(policy, tokenizer, labelled, config, stream, folder, beta, epoch
     arguments = DPOConfig(
         **shared, beta=beta, warmup_steps=warmup, lr_scheduler_type="linear", precompute_ref_log_probs=True
     )
-    trainer = TokenDPOTrainer(
-        base, args=arguments, train_dataset=_shared(examples, folder), processing_class=tokenizer, peft_config=config
-    )
+    with sft_weights(base):  # the reference's log-probabilities are computed as the trainer is made
+        trainer = TokenDPOTrainer(
+            base,
+            args=arguments,
+            train_dataset=_shared(examples, folder),
+            processing_class=tokenizer,
+            peft_config=config,
+        )
     set_adapter_state(trainer.model, state)
     return trainer
 

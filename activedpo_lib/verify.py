@@ -1,4 +1,4 @@
-"""`make verify` (floor 6): run one cell of the committed figures again, and compare it with the committed table."""
+"""`make verify` (floor 7): run one cell of the committed figures again, and compare it with the committed table."""
 
 import argparse
 import sys

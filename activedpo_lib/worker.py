@@ -1,4 +1,4 @@
-"""One of the processes that share a run (floor 6): `torchrun -m activedpo_lib.worker JOB`, see launch.py."""
+"""One of the processes that share a run (floor 7): `torchrun -m activedpo_lib.worker JOB`, see launch.py."""
 
 import json
 import sys

@@ -31,7 +31,7 @@ def run():
     noise = [np.random.default_rng(at).random((COPIES, NEW)) for at in range(PROMPTS)]
 
     def ours(temperature=1.0):
-        return sample(policy, prompts, noise, temperature, NEVER, 16)
+        return sample(policy, prompts, noise, (temperature, 0, 1.0), NEVER, 16)
 
     @torch.inference_mode()
     def theirs(copies=COPIES, **how):

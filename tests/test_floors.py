@@ -7,13 +7,14 @@ import pytest
 
 LIBRARY = Path(__file__).parent.parent / "activedpo_lib"
 FLOORS = (
-    {"schema", "streams", "records", "locks", "shards", "rows", "progress"},
+    {"schema", "streams", "records", "locks", "shards", "rows", "progress", "clock"},
     {"params", "formulas", "projection", "design", "store", "runtime", "costs", "slots"},
-    {"tasks", "models", "reward_models", "logps", "plots", "tables"},
-    {"generation", "gradients", "measures", "oracles", "training", "evaluation", "criteria"},
-    {"strategies", "candidates", "checkpoints", "artifacts", "launch"},
+    {"tasks", "models", "reward_models", "logps", "plots", "tables", "hub"},
+    {"generation", "gradients", "measures", "oracles", "training", "evaluation", "criteria", "clusters"},
+    {"strategies", "candidates", "checkpoints", "artifacts", "launch", "replay"},
+    {"runs"},
     {"rounds", "execute", "batch", "bases"},
-    {"worker", "overview", "verify", "report"},
+    {"worker", "overview", "verify", "report", "studies"},
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 FILES = [path for path in LIBRARY.rglob("*.py") if path != LIBRARY / "__init__.py"]

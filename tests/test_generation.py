@@ -15,7 +15,7 @@ def greedy_noise(count, steps):
 
 def test_shared_prefill_gives_the_librarys_own_greedy_tokens(policy, tokenizer, prompts):
     encoded = [encode_prompt(tokenizer, p.text) for p in prompts]
-    found = sample(policy, encoded, greedy_noise(len(prompts), 8), 1e-4, tokenizer.eos_token_id, 5)
+    found = sample(policy, encoded, greedy_noise(len(prompts), 8), (1e-4, 0, 1.0), tokenizer.eos_token_id, 5)
     for prompt, group in zip(encoded, found, strict=True):
         ids = torch.tensor([prompt])
         truth = policy.generate(
@@ -48,7 +48,7 @@ def test_sampling_follows_the_models_probabilities(tokenizer, prompts):
     policy, prompt = make_policy(), prompts[0]
     draws = 4000
     noise = [stream(0, "noise").numpy().random((draws, 1))]
-    found = sample(policy, [encode_prompt(tokenizer, prompt.text)], noise, 1.0, tokenizer.eos_token_id, 1)[0]
+    found = sample(policy, [encode_prompt(tokenizer, prompt.text)], noise, (1.0, 0, 1.0), tokenizer.eos_token_id, 1)[0]
     logits = policy(input_ids=torch.tensor([encode_prompt(tokenizer, prompt.text)])).logits[0, -1]
     truth = torch.softmax(logits, -1).detach().numpy()
     seen = np.bincount([tokens[0] for tokens in found], minlength=len(truth)) / draws

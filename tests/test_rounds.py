@@ -115,7 +115,7 @@ def test_picked_pairs_leave_the_pool(root):
     run_rounds(params("apo"), 0, root, say=silent)
     run = open_run(params("apo"), 0, root, say=silent)
     policy = models.with_adapter(run.base, run.lora, run.stream("adapter"))
-    labelled = rounds.labelled_pairs(params("apo"), 0, root)
+    labelled = runs.labelled_pairs(params("apo"), 0, root)
     prompts = list({p.prompt.id: p.prompt for p in labelled if p.round == 1}.values())
     pool = pool_of_round(run, policy, prompts, labelled, 2)
     left = {frozenset((pool.responses[a].tokens, pool.responses[b].tokens)) for a, b in pool.pairs}
@@ -125,7 +125,7 @@ def test_picked_pairs_leave_the_pool(root):
 def test_labels_follow_the_oracle(root):
     run_rounds(params(), 0, root, say=silent)
     utility = open_run(params(), 0, root, say=silent).task.utility
-    labelled = rounds.labelled_pairs(params(), 0, root)
+    labelled = runs.labelled_pairs(params(), 0, root)
     assert len(labelled) == 3 * params().batch_size
     assert all(utility(p.prompt, p.chosen.text) >= utility(p.prompt, p.rejected.text) for p in labelled)
 
@@ -134,7 +134,7 @@ def test_reference_of_round_two_is_pi_sft(root, tmp_path):
     """The reference trap: TRL must compare with pi_SFT, not with a copy of the last round's adapter."""
     run_rounds(params("random"), 0, root, say=silent)
     run = open_run(params("random"), 0, root, say=silent)
-    labelled = rounds.labelled_pairs(params("random"), 0, root)
+    labelled = runs.labelled_pairs(params("random"), 0, root)
     sequences = [p.prompt_tokens for p in labelled], [p.chosen.tokens for p in labelled]
     truth = response_logps(run.base, *sequences)
     policy = models.with_adapter(run.base, run.lora, run.stream("adapter"))

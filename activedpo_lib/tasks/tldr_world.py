@@ -25,9 +25,9 @@ PERSONAS = (
 )
 
 
-def facts(rng):
+def facts(rng, skew=1.0):
     """A post's truth: topics with Zipf(1) frequencies; each optional slot is there with probability 0.9."""
-    topic = choose_zipf(rng, list(TOPICS))
+    topic = choose_zipf(rng, list(TOPICS), skew)
     people, things = (words.split() for words in TOPICS[topic])
     who, other = rng.choice(people, 2, replace=False)
     slots = {"who": str(who), "act": choose(rng, ACTS), "thing": choose(rng, things)}

@@ -25,9 +25,9 @@ PERSONAS = (
 SENTENCES = {"effect": "it brings {}", "place": "common in {}", "season": "seen in {}", "source": "so says {}"}
 
 
-def facts(rng):
+def facts(rng, skew=1.0):
     """A question's truth: domains with Zipf(1) frequencies; the cause and three other facts are quoted."""
-    domain = choose_zipf(rng, list(DOMAINS))
+    domain = choose_zipf(rng, list(DOMAINS), skew)
     subjects, causes = (words.split() for words in DOMAINS[domain])
     subject, other = map(str, rng.choice(subjects, 2, replace=False))
     cause, wrong = map(str, rng.choice(causes, 2, replace=False))

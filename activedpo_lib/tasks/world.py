@@ -12,9 +12,9 @@ HELD_OUT = 1000  # comparisons that the reward model does not see
 WRONG_VALUES = 0.04  # of the facts in a human's demonstration
 
 
-def draw_prompt(language, rng, name):
-    """One prompt with its hidden facts."""
-    facts = language.facts(rng)
+def draw_prompt(language, rng, name, skew=1.0):
+    """One prompt with its hidden facts; `skew` is the Zipf exponent of its topic."""
+    facts = language.facts(rng, skew)
     return Prompt(name, language.prompt_text(facts, rng), MappingProxyType(facts))
 
 
@@ -87,19 +87,20 @@ def comparisons(language, prompts, rng, damaged=0.2):
     return tuple(rows)
 
 
-def world_task(name, sft_rows, comparison_rows, prompt_rows, evaluation_rows, split="figures", damaged=0.2):
+def world_task(name, sft_rows, comparison_rows, prompt_rows, evaluation_rows, split="figures", damaged=0.2,
+               skew=1.0):  # fmt: skip
     """The task `tldr` or `webgpt` of the built-in world; without comparison_rows, no comparison is held out either.
 
     `split` names the world's draw: figures come from "figures", all tuning from "tuning" (the rules of an honest
-    world: no figure uses a prompt that a setting was chosen on).
+    world: no figure uses a prompt that a setting was chosen on). `skew` is of the pool's topics alone.
     """
     if name not in LANGUAGES:
         raise ValueError(f"the built-in world has the tasks {sorted(LANGUAGES)}, not {name!r}")
     language, root = LANGUAGES[name], stream(0, "world", split, name)
 
-    def prompts(part, count):
+    def prompts(part, count, skew=1.0):
         rng = root.child(part).numpy()
-        return tuple(draw_prompt(language, rng, f"{name}-{part}-{i}") for i in range(count))
+        return tuple(draw_prompt(language, rng, f"{name}-{part}-{i}", skew) for i in range(count))
 
     held_out = comparisons(
         language, prompts("held-out", HELD_OUT if comparison_rows else 0), root.child("held-out-labels").numpy()
@@ -110,7 +111,7 @@ def world_task(name, sft_rows, comparison_rows, prompt_rows, evaluation_rows, sp
         comparisons=comparisons(language, prompts("compared", comparison_rows), root.child("labels").numpy(), damaged),
         # Twice the same text teaches nothing (its gradient is zero) and tells nothing: it is in no accuracy.
         held_out=tuple(row for row in held_out if row.chosen != row.rejected),
-        prompts=prompts("pool", prompt_rows),
+        prompts=prompts("pool", prompt_rows, skew),
         evaluation=prompts("evaluation", evaluation_rows),
         utility=partial(truth.utility, grammar=language.GRAMMAR),
     )

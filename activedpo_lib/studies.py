@@ -1,0 +1,82 @@
+"""Studies (floor 7): params/studies.yaml as runs; each run is made once, whichever studies and figures share it."""
+
+import re
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import pandas as pd
+
+from activedpo_lib.params import PROFILES, ParamsError, load_grid, load_params, read_profile
+from activedpo_lib.rounds import run_rounds
+
+STUDIES = PROFILES / "studies.yaml"
+KEYS = {"tasks", "variants", "strategies", "seeds"}
+FACTOR = re.compile(r"x(\d+(?:\.\d+)?)")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study under one profile: `cells` maps (task, variant, strategy) to the Params of its runs; `seeds` of the batch's."""
+
+    name: str
+    model: str
+    cells: MappingProxyType
+    most_seeds: int | None
+
+    def seeds(self, seeds):
+        """The seeds that this study takes of the batch's."""
+        return list(seeds)[: self.most_seeds]
+
+
+def study_names():
+    """The studies of params/studies.yaml."""
+    return list(read_profile(STUDIES))
+
+
+def load_study(name, profile="tiny", more=None):
+    """The Study `name` under a profile; `more`: {variant: overrides} beside the file's (Fig. 2's subsets).
+
+    Every value is checked before any run starts. Raises ParamsError for an unknown study, key or impossible value.
+    """
+    every = read_profile(STUDIES)
+    if name not in every:
+        raise ParamsError(f"no study {name!r} in {STUDIES.name}; it has {sorted(every)}")
+    said = every[name]
+    if unknown := set(said) - KEYS:
+        raise ParamsError(f"{STUDIES.name}, {name}: unknown key {sorted(unknown)[0]!r}; known keys are {sorted(KEYS)}")
+    grid = load_grid(profile)
+    tasks, model = {"every": grid.tasks, "last": grid.tasks[-1:]}[said["tasks"]], grid.models[-1]
+    cells = {}
+    for task in tasks:
+        for variant, overrides in (said["variants"] | (more or {})).items():
+            overrides = _scaled(overrides, load_params(profile, task, model))
+            for strategy in said.get("strategies") or [overrides.get("strategy", "activedpo")]:
+                found = load_params(profile, task, model, overrides=overrides | {"strategy": strategy})
+                cells[task, variant, strategy] = found
+    return Study(name, model, MappingProxyType(cells), said.get("seeds"))
+
+
+def _scaled(overrides, params):
+    """`overrides` with "x0.5" replaced by half of what the profile says, whole where that is whole, and at least 1."""
+    found = {}
+    for dotted, value in overrides.items():
+        factor = FACTOR.fullmatch(value) if isinstance(value, str) else None
+        if factor:
+            usual = params
+            for part in dotted.split("."):
+                usual = getattr(usual, part)
+            value = usual * float(factor[1])
+            value = max(1, round(value)) if isinstance(usual, int) else value
+        found[dotted] = value
+    return found
+
+
+def run_study(study, seeds, root="runs", say=print):
+    """The tidy table of all the study's runs, one row a round; `variant` says which. Finished rounds are read, not run again."""
+    tables = []
+    for seed in study.seeds(seeds):  # seed by seed: whenever it is stopped, all variants have the same seeds or nearly
+        for (_, variant, _), params in study.cells.items():
+            table = run_rounds(params, seed, root, say=say, patience=float("inf"))
+            table.insert(2, "variant", variant)
+            tables.append(table)
+    return pd.concat(tables, ignore_index=True)
