@@ -1,13 +1,12 @@
 """What a strategy sees of a pool (floor 4): only the columns that it needs are measured."""
 
 import contextlib
-import dataclasses
 
 import numpy as np
 import torch
 
 from activedpo_lib.formulas import TINY, implicit_reward, unit_rows
-from activedpo_lib.generation import generate, sampling
+from activedpo_lib.generation import generate, sampling, without_labelled
 from activedpo_lib.gradients import gradient_shapes, response_features
 from activedpo_lib.logps import response_logps
 from activedpo_lib.measures import last_hidden_states, predictive_entropy, reference, reference_logps
@@ -27,22 +26,6 @@ def make_pool(policy, tokenizer, prompts, stream, settings, max_new_tokens, labe
     with reference(policy) if from_reference else contextlib.nullcontext():
         pool = generate(policy, tokenizer, prompts, stream, settings.responses, max_new_tokens, **sampling(settings))
     return without_labelled(pool, labelled)
-
-
-def without_labelled(pool, labelled):
-    """The pool without the pairs that were labelled before. Raises ValueError where none is left."""
-    known = {(p.prompt.id, frozenset((p.chosen.tokens, p.rejected.tokens))) for p in labelled}
-    names = [
-        (pool.prompts[pool.owner[a]].id, frozenset((pool.responses[a].tokens, pool.responses[b].tokens)))
-        for a, b in pool.pairs
-    ]
-    fresh = [name not in known for name in names]
-    if not any(fresh):
-        raise ValueError(
-            f"the pool of {len(pool.prompts)} prompts has no pair to label: the policy writes one response to each prompt, or "
-            "all were labelled; lower dpo.learning_rate, raise generation.temperature, or add prompts"
-        )
-    return dataclasses.replace(pool, pairs=pool.pairs[np.array(fresh, dtype=bool)])
 
 
 def measure(policy, tokenizer, pool, needs, labelled, settings, stream, beta=1.0, kept_phi=None, ridge=None, entropy=None,

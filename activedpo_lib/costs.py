@@ -32,6 +32,10 @@ class Sizes:
         """FLOP of one response's log-probability."""
         return self._pass(2, 2)
 
+    def hidden(self):
+        """FLOP of one response's hidden states under the reference: a forward pass without the head."""
+        return 2 * self.weights * (self.prompt + self.response)
+
     def generation(self, copies):
         """FLOP of `copies` responses to one prompt, the prefill shared."""
         linear = self.weights + self.adapter
@@ -40,6 +44,26 @@ class Sizes:
     def dpo(self, epochs):
         """FLOP of training on one pair for `epochs`: both responses forward and backward, and the reference once."""
         return 2 * (epochs * self._pass(4, 6) + self._pass(2, 0))
+
+
+def round_flops(size, needs, prompts, responses, labelled, entropy_samples=0):
+    """FLOP of a round up to the pick, (generation, measuring), for a strategy that needs these columns of Candidates.
+
+    prompts, responses: of the round's pool, `responses` to each; labelled: the pairs whose features are measured again (D3).
+    """
+    pool, past = prompts * responses, 2 * labelled
+    measured = 0.0
+    if "phi" in needs:
+        measured += (pool + past) * size.features()
+    if needs & {"margin", "entropy"}:
+        measured += pool * size.logps()
+    if "margin" in needs:  # the reference's
+        measured += pool * size.logps()
+    if "entropy" in needs and entropy_samples:
+        measured += prompts * (size.generation(entropy_samples) + entropy_samples * size.logps())
+    if "hidden" in needs:  # no head: one forward pass
+        measured += (pool + past) * size.hidden()
+    return prompts * size.generation(responses), measured
 
 
 def selection_bytes(pairs, dimensions):

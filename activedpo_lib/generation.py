@@ -1,5 +1,6 @@
 """Sampling the pool (floor 3; Alg. 1 l. 3): m responses per prompt, the prefill shared."""
 
+import dataclasses
 from itertools import combinations
 
 import numpy as np
@@ -47,6 +48,22 @@ def _pairs(drawn, responses):
         if drawn[start + i].tokens != drawn[start + j].tokens
     ]
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def without_labelled(pool, labelled):
+    """The pool without the pairs that were labelled before. Raises ValueError where none is left."""
+    known = {(p.prompt.id, frozenset((p.chosen.tokens, p.rejected.tokens))) for p in labelled}
+    names = [
+        (pool.prompts[pool.owner[a]].id, frozenset((pool.responses[a].tokens, pool.responses[b].tokens)))
+        for a, b in pool.pairs
+    ]
+    fresh = [name not in known for name in names]
+    if not any(fresh):
+        raise ValueError(
+            f"the pool of {len(pool.prompts)} prompts has no pair to label: the policy writes one response to each prompt, or "
+            "all were labelled; lower dpo.learning_rate, raise generation.temperature, or add prompts"
+        )
+    return dataclasses.replace(pool, pairs=pool.pairs[np.array(fresh, dtype=bool)])
 
 
 def sample(model, prompts, noise, how, eos, batch_prompts):

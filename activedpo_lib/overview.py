@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from activedpo_lib.batch import check, snakemake
-from activedpo_lib.costs import ASSUMED_GPU, Sizes, selection_bytes
+from activedpo_lib.costs import ASSUMED_GPU, Sizes, round_flops, selection_bytes
 from activedpo_lib.locks import try_lock
 from activedpo_lib.params import ParamsError, load_grid, load_params
 from activedpo_lib.store import HOME, locate, read_json
@@ -97,13 +97,27 @@ def sizes(params):
 
 
 def flops(params, size):
-    """FLOP of one run: all rounds' generation, gradients (ActiveDPO), DPO and evaluation."""
-    per_round = params.generation.prompts * size.generation(params.generation.responses)
-    if params.strategy == "activedpo":
-        per_round += params.generation.prompts * params.generation.responses * size.features()
-    per_round += params.batch_size * size.dpo(params.dpo.epochs)
-    per_round += params.evaluation.prompts * size.generation(params.evaluation.responses)
-    return params.rounds * per_round
+    """FLOP of one run: all rounds' generation, measuring, DPO and evaluation."""
+    return sum(map(sum, flops_by_part(params, size).values()))
+
+
+def flops_by_part(params, size):
+    """{part: [FLOP of each round]} of one run, by the cost model: generate, measure, train, evaluate."""
+    from activedpo_lib.strategies import make_strategy  # brings torch along, which status does not need
+
+    pool, evaluation, selection = params.generation, params.evaluation, params.selection
+    again = params.batch_size if selection.past == "reembed" else 0
+    needs = make_strategy(params.strategy, selection).needs
+    parts = {"generate": [], "measure": [], "train": [], "evaluate": []}
+    for t in range(params.rounds):
+        generated, measured = round_flops(
+            size, needs, pool.prompts, pool.responses, t * again, selection.entropy_samples
+        )
+        parts["generate"].append(generated)
+        parts["measure"].append(measured)
+        parts["train"].append(params.batch_size * size.dpo(params.dpo.epochs))
+        parts["evaluate"].append(evaluation.prompts * size.generation(evaluation.responses))
+    return parts
 
 
 def plan(profile, seeds):

@@ -6,17 +6,35 @@ import seaborn as sns
 
 from activedpo_lib.formulas import interval
 
-# Okabe and Ito's colours, told apart with any colour vision; a strategy has one everywhere.
-COLOURS = {"random": "#000000", "apo": "#009E73", "aplp": "#E69F00", "activedpo": "#0072B2"}
+# Okabe and Ito's colours for the paper's four, Paul Tol's muted ones for the rest: told apart with any colour vision.
+COLOURS = {
+    "random": "#000000", "apo": "#009E73", "aplp": "#E69F00", "activedpo": "#0072B2",
+    "entropy": "#CC6677", "margin": "#332288", "certainty": "#DDCC77", "gradient_norm": "#44AA99", "frozen_v": "#88CCEE",
+    "d_optimal": "#882255", "k_center": "#999933", "transductive": "#AA4499",
+}  # fmt: skip
+VARIANTS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#000000")
 OTHERS = ("#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
-MARKERS = {"random": "o", "apo": "s", "aplp": "^", "activedpo": "D"}
-LABELS = {"random": "Random", "apo": "APO", "aplp": "APLP", "activedpo": "ActiveDPO"}
+MARKERS = {
+    "random": "o", "apo": "s", "aplp": "^", "activedpo": "D", "entropy": "v", "margin": "<", "certainty": ">",
+    "gradient_norm": "h", "frozen_v": "d", "d_optimal": "p", "k_center": "X", "transductive": "*",
+}  # fmt: skip
+SHAPES = "DosP^vX*"
+LABELS = {
+    "random": "Random", "apo": "APO", "aplp": "APLP", "activedpo": "ActiveDPO", "gradient_norm": "gradient norm",
+    "frozen_v": "V fixed in the batch", "d_optimal": "D-optimal", "k_center": "k-center",
+}  # fmt: skip
 AXES = {
     "reward": "mean oracle reward (reward-model logit)",
     "win_rate": "win-rate against the initial LLM",
     "utility": "mean true utility (utils)",
     "length": "response length (tokens)",
     "distinct": "share of distinct responses",
+    "agreement": "agreement with held-out human labels",
+    "nll": "held-out loss (nats a comparison)",
+    "kl": "KL to the reference (nats a response)",
+    "sft_loss": "loss on demonstrations (nats a token)",
+    "evaluator_reward": "reward by the second model (logit)",
+    "oracle_reward": "reward by the oracle (logit)",
 }
 PARTS = ("generate", "measure", "select", "label", "train", "evaluate")
 
@@ -32,52 +50,91 @@ def colour(strategy):
     return COLOURS.get(strategy) or OTHERS[sum(strategy.encode()) % len(OTHERS)]
 
 
-def means(table, measure):
-    """Mean over seeds and half width of its 95 % t interval: rows (strategy, labels, mean, half, seeds)."""
+def look(names, by="strategy"):
+    """{name: colour, marker and label}: a strategy has its own everywhere; variants of a study get theirs in order."""
+    if by == "strategy":
+        return {n: {"color": colour(n), "marker": MARKERS.get(n, "P"), "label": LABELS.get(n, n)} for n in names}
+    return {
+        name: {"color": VARIANTS[at % len(VARIANTS)], "marker": SHAPES[at % len(SHAPES)], "label": name}
+        for at, name in enumerate(names)
+    }
+
+
+def means(table, measure, by="strategy"):
+    """Mean over seeds and half width of its 95 % t interval: rows (by, round, labels, mean, half, seeds)."""
     rows = []
-    for (strategy, number), group in table.groupby(["strategy", "round"], sort=False):
+    for (name, number), group in table.groupby([by, "round"], sort=False):
         mean, half = interval(group[measure])
-        rows.append({"strategy": strategy, "round": number, "labels": group["labels"].mean(), "mean": mean,
+        rows.append({by: name, "round": number, "labels": group["labels"].mean(), "mean": mean,
                      "half": half, "seeds": len(group)})  # fmt: skip
     return rows
 
 
-def difference_to_random(table, measure):
-    """The table with `measure` replaced by its paired difference to Random: same task, model, seed and round."""
-    keys = ["task", "model", "seed", "round"]
-    baseline = table[table["strategy"] == "random"].set_index(keys)[measure]
-    others = table[table["strategy"] != "random"].copy()
-    others[measure] = others[measure].to_numpy() - baseline.loc[list(map(tuple, others[keys].to_numpy()))].to_numpy()
+def difference_to(table, measure, baseline, by="strategy"):
+    """The table with `measure` replaced by its paired difference to `baseline`: same task, model, seed, round, and the rest."""
+    keys = [key for key in ("task", "model", "variant", "strategy", "seed", "round") if key in table and key != by]
+    if by == "variant":
+        keys.remove("strategy")  # a variant may change it
+    usual = table[table[by] == baseline].set_index(keys)[measure]
+    others = table[table[by] != baseline].copy()
+    others[measure] = others[measure].to_numpy() - usual.loc[list(map(tuple, others[keys].to_numpy()))].to_numpy()
     return others
 
 
-def curves(table, measure, ax):
+def difference_to_random(table, measure):
+    """The table with `measure` replaced by its paired difference to Random: same task, model, seed and round."""
+    return difference_to(table, measure, "random")
+
+
+def curves(table, measure, ax, by="strategy", looks=None):
     """Mean over seeds with its 95 % interval against the number of labels, one line a strategy, set apart a little."""
-    rows = means(table, measure)
-    names = list(dict.fromkeys(row["strategy"] for row in rows))
+    rows = means(table, measure, by)
+    names = list(dict.fromkeys(row[by] for row in rows))
+    looks = looks or look(names, by)
     jitter = 0.05 * table["labels"].max() / max(1, table["round"].max())
     for at, name in enumerate(names):
-        own = [row for row in rows if row["strategy"] == name]
+        own = [row for row in rows if row[by] == name]
         x = np.array([row["labels"] for row in own]) + jitter * (at - (len(names) - 1) / 2)
         mean, half = (np.array([row[key] for row in own]) for key in ("mean", "half"))
-        ax.errorbar(x, mean, np.nan_to_num(half), color=colour(name), marker=MARKERS.get(name, "P"), markersize=4,
-                    linewidth=1.4, elinewidth=0.9, capsize=2, label=LABELS.get(name, name))  # fmt: skip
+        ax.errorbar(x, mean, np.nan_to_num(half), markersize=4, linewidth=1.4, elinewidth=0.9, capsize=2, **looks[name])
     ax.set(xlabel="labels", ylabel=AXES.get(measure, measure))
     return ax
 
 
-def differences(table, measure, ax):
-    """The paired difference to Random, mean over seeds with its 95 % interval; zero is level with Random."""
-    curves(difference_to_random(table, measure), measure, ax)
-    ax.axhline(0, color=COLOURS["random"], linewidth=1)
-    ax.set_ylabel("difference to Random")
+def differences(table, measure, ax, by="strategy", baseline="random", looks=None):
+    """The paired difference to `baseline`, mean over seeds with its 95 % interval; zero is level with it."""
+    looks = looks or look(dict.fromkeys(table[by]), by)
+    curves(difference_to(table, measure, baseline, by), measure, ax, by, looks)
+    ax.axhline(0, color="black", linewidth=1)
+    ax.set_ylabel(f"difference to {LABELS.get(baseline, baseline)}")
     return ax
+
+
+def intervals(names, groups, ax, looks=None, zero=True):
+    """One row a name: the mean of its values over seeds and their 95 % t interval, with the seeds as dots."""
+    for at, (name, values) in enumerate(zip(names, groups, strict=True)):
+        mean, half = interval(values)
+        own = (looks or {}).get(name, {"color": VARIANTS[0], "marker": "D"})
+        ax.plot(values, [at + 0.22] * len(values), ".", color=own["color"], markersize=3, alpha=0.45)
+        ax.errorbar(
+            mean, at, xerr=np.nan_to_num(half), color=own["color"], marker=own["marker"], markersize=5, capsize=3
+        )
+    ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
+    if zero:
+        ax.axvline(0, color="black", linewidth=1)
+    return ax
+
+
+def seeds_note(table):
+    """How many seeds an interval is over, as every figure says it."""
+    seeds = table["seed"].nunique()
+    return f"mean and 95 % t interval over {seeds} seeds" if seeds > 1 else "one seed: no interval"
 
 
 def grid_figure(table, measure, title):
     """Figures 1 and 5: a column a task and model; above the curves, below the paired difference to Random."""
     cells = list(dict.fromkeys(zip(table["task"], table["model"], strict=True)))
-    seeds = table["seed"].nunique()
     size = (max(5.5, 3.1 * len(cells) + 0.4), 5.6)
     figure, axes = plt.subplots(
         2, len(cells), figsize=size, squeeze=False, sharex=True, height_ratios=[3, 2], layout="constrained"
@@ -93,8 +150,7 @@ def grid_figure(table, measure, title):
             below.set_ylabel("")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    note = f"mean and 95 % t interval over {seeds} seeds" if seeds > 1 else "one seed: no interval"
-    figure.suptitle(f"{title}\n{note}", fontsize="medium")
+    figure.suptitle(f"{title}\n{seeds_note(table)}", fontsize="medium")
     return figure
 
 

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from activedpo_lib.candidates import without_labelled
 from activedpo_lib.formulas import preference_probability
+from activedpo_lib.generation import without_labelled
 from activedpo_lib.measures import implicit_rewards
 from activedpo_lib.models import encode_prompt, encode_response
 from activedpo_lib.records import LabelledPair, Pool, Prompt, Response

@@ -68,12 +68,20 @@ def labelled_pairs(params, seed, root):
     return checkpoints.load_labelled(run_folder(params, seed, root), params.rounds, {p.id: p for p in task.prompts})
 
 
+def saved_policies(run, last):
+    """Yield (t, pi_theta_t) for t = 0..last from a run's saved rounds: one policy, moved on from round to round."""
+    policy = models.with_adapter(run.base, run.lora, run.stream("adapter"))
+    for t in range(last + 1):
+        policy = with_next_adapter(run, policy, t)
+        models.set_adapter_state(policy, checkpoints.load_adapter(run.folder, t))
+        yield t, policy
+
+
 def policy_after(run, t):
     """pi_theta_t from a run's saved rounds; pi_SFT under a fresh adapter for t < 0."""
-    policy = models.with_adapter(run.base, run.lora, run.stream("adapter"))
-    for past in range(1 if run.params.lora.fresh else max(t, 0), t + 1):
-        policy = with_next_adapter(run, policy, past)
-        models.set_adapter_state(policy, checkpoints.load_adapter(run.folder, past))
+    policy = models.with_adapter(run.base, run.lora, run.stream("adapter")) if t < 0 else None
+    for _, policy in saved_policies(run, t):  # noqa: B007 - the last one is wanted
+        pass
     return policy
 
 

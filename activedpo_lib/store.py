@@ -21,7 +21,7 @@ HOME = LIBRARY.parent
 PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "numpy")
 # What draws pictures or starts notebooks cannot change a result.
 NOT_RESULTS = {"plots.py", "execute.py", "batch.py", "bases.py", "costs.py", "overview.py", "verify.py", "report.py",
-               "studies.py", "clusters.py", "probes.py", "theory.py"}  # fmt: skip
+               "studies.py", "clusters.py", "probes.py", "theory.py", "distortion.py", "reproduce.py", "study_plots.py"}  # fmt: skip
 
 
 def locate(path):

@@ -1,13 +1,10 @@
-"""Studies (floor 7): params/studies.yaml as runs; each run is made once, whichever studies and figures share it."""
+"""Studies (floor 4): params/studies.yaml under a profile, as the Params of every run that a study needs."""
 
 import re
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import pandas as pd
-
 from activedpo_lib.params import PROFILES, ParamsError, load_grid, load_params, read_profile
-from activedpo_lib.rounds import run_rounds
 
 STUDIES = PROFILES / "studies.yaml"
 KEYS = {"tasks", "variants", "strategies", "seeds"}
@@ -26,6 +23,10 @@ class Study:
     def seeds(self, seeds):
         """The seeds that this study takes of the batch's."""
         return list(seeds)[: self.most_seeds]
+
+    def digests(self):
+        """{"task/variant/strategy": the params' hash}, for provenance."""
+        return {"/".join(cell): params.digest() for cell, params in self.cells.items()}
 
 
 def study_names():
@@ -69,14 +70,3 @@ def _scaled(overrides, params):
             value = max(1, round(value)) if isinstance(usual, int) else value
         found[dotted] = value
     return found
-
-
-def run_study(study, seeds, root="runs", say=print):
-    """The tidy table of all the study's runs, one row a round; `variant` says which. Finished rounds are read, not run again."""
-    tables = []
-    for seed in study.seeds(seeds):  # seed by seed: whenever it is stopped, all variants have the same seeds or nearly
-        for (_, variant, _), params in study.cells.items():
-            table = run_rounds(params, seed, root, say=say, patience=float("inf"))
-            table.insert(2, "variant", variant)
-            tables.append(table)
-    return pd.concat(tables, ignore_index=True)

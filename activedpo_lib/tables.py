@@ -41,26 +41,32 @@ def final_table(table, measures):
     return pd.DataFrame(rows)
 
 
-def verdicts(difference, measure):
-    """For each task, model and strategy: is the paired difference to Random above, below or level, by its interval?
+def verdicts(difference, measure, by=("task", "model", "strategy"), baseline="Random"):
+    """For each cell of the columns `by`: is the paired difference to the baseline above, below or level, by its interval?
 
-    difference: the table of `plots.difference_to_random`. The last round alone, and the mean over all rounds.
+    difference: the table of `plots.difference_to`. The last round alone, and the mean over all rounds.
     """
     rounds = difference[difference["round"] > 0]
-    last = rounds[rounds["round"] == rounds["round"].max()]
     rows = []
-    for cell, group in last.groupby(["task", "model", "strategy"], sort=False):
-        task, model, strategy = cell
-        own = rounds[(rounds["task"] == task) & (rounds["model"] == model) & (rounds["strategy"] == strategy)]
-        row = {"task": task, "model": model, "strategy": strategy, "seeds": len(group)}
+    for cell, own in rounds.groupby(list(by), sort=False):
+        group = own[own["round"] == own["round"].max()]
+        row = dict(zip(by, cell, strict=True)) | {"seeds": len(group)}
         for name, values in (("last round", group[measure]), ("mean of rounds", own.groupby("seed")[measure].mean())):
             mean, half = interval(values)
-            row |= {name: mean, f"{name} ±": half, f"{name}: verdict": _verdict(mean, half)}
+            row |= {name: mean, f"{name} ±": half, f"{name}: verdict": verdict(mean, half, baseline)}
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _verdict(mean, half):
+def verdict(mean, half, baseline="Random"):
+    """What a mean and the half width of its interval establish: above, below, or level where the interval holds zero."""
     if half != half:
         return "one seed"
-    return "above Random" if mean > half else "below Random" if mean < -half else "level"
+    return f"above {baseline}" if mean > half else f"below {baseline}" if mean < -half else "level"
+
+
+def last_and_mean(table, measure):
+    """Each seed's value after the last round, and its mean over all rounds after the first: two arrays (seeds,)."""
+    rounds = table[table["round"] > 0]
+    last = rounds[rounds["round"] == rounds["round"].max()].sort_values("seed")[measure]
+    return last.to_numpy(), rounds.groupby("seed")[measure].mean().to_numpy()

@@ -1,10 +1,10 @@
 """What projection costs in quality, on real gradients (3,000 responses of the built-in world's policy, 29,184 parameters)."""
 
 import numpy as np
-import torch
 
 from activedpo_lib.candidates import pair_features
 from activedpo_lib.design import select_greedy
+from activedpo_lib.distortion import cosine_error, log_det, project
 from activedpo_lib.gradients import gradient_shapes
 from activedpo_lib.projection import make_projection
 from benchmarks.measure import Row
@@ -16,40 +16,19 @@ SEEDS = 3
 PICKS = 50
 
 
-def project(exact, projection):
-    """Rows of exact gradients projected as `response_features` would project them."""
-    out, start = torch.zeros(len(exact), projection.dim), 0
-    for name, size in projection.sizes.items():
-        projection.add(out, name, torch.from_numpy(exact[:, start : start + size]))
-        start += size
-    return out.numpy()
-
-
-def cosines(phi):
-    """All pairs' cosines, (n (n - 1) / 2,)."""
-    unit = phi / np.linalg.norm(phi, axis=1, keepdims=True)
-    return (unit @ unit.T)[np.triu_indices(len(unit), 1)]
-
-
-def log_det(phi, picks, ridge):
-    """log det(I + K / ridge) of the picked pairs: what greedy selection maximises."""
-    rows = phi[picks].astype(np.float64)
-    return np.linalg.slogdet(np.eye(len(rows)) + rows @ rows.T / ridge)[1]
-
-
 def run():
     """The rows of this benchmark."""
     features, pairs = world_features("none", 1)
     shapes, sample = gradient_shapes(world_run()[1]), features.phi[::10]
     phi = pair_features(features, pairs, "response", "after")
     ridge = float(np.square(phi).sum(1).mean())
-    best, truth = log_det(phi, select_greedy(phi, PICKS, ridge).indices, ridge), cosines(sample)
+    best = log_det(phi, select_greedy(phi, PICKS, ridge).indices, ridge)
     drawn = [np.random.default_rng(s).choice(len(phi), PICKS, replace=False) for s in range(20)]
     yield Row("log-det share of a random set", float(np.mean([log_det(phi, d, ridge) for d in drawn])) / best, "")
     for kind in KINDS:
         for dim in DIMENSIONS if kind != "rademacher" else DIMENSIONS[:1]:
             projections = [make_projection(kind, dim, seed, shapes) for seed in range(SEEDS)]
-            errors = [np.square(cosines(project(sample, p)) - truth).mean() for p in projections]
+            errors = [cosine_error(sample, project(sample, p)) ** 2 for p in projections]
             bar = 1.15 if kind == "fold" else None
             yield Row(
                 f"{kind} {dim}: cosine RMS error x sqrt(d)", float(np.sqrt(np.mean(errors) * dim)), "", at_most=bar

@@ -9,12 +9,12 @@ LIBRARY = Path(__file__).parent.parent / "activedpo_lib"
 FLOORS = (
     {"schema", "streams", "records", "locks", "shards", "rows", "progress", "clock"},
     {"params", "formulas", "projection", "design", "store", "runtime", "costs", "slots"},
-    {"tasks", "models", "reward_models", "logps", "plots", "tables", "hub"},
-    {"generation", "gradients", "measures", "oracles", "training", "evaluation", "criteria", "clusters"},
-    {"strategies", "candidates", "checkpoints", "artifacts", "launch", "replay"},
+    {"tasks", "models", "reward_models", "logps", "plots", "tables", "hub", "theory", "distortion"},
+    {"generation", "gradients", "measures", "oracles", "training", "evaluation", "criteria", "clusters", "study_plots"},
+    {"strategies", "candidates", "checkpoints", "artifacts", "launch", "replay", "studies"},
     {"runs"},
     {"rounds", "execute", "batch", "bases"},
-    {"worker", "overview", "verify", "report", "studies"},
+    {"worker", "overview", "verify", "report", "reproduce", "probes"},
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 FILES = [path for path in LIBRARY.rglob("*.py") if path != LIBRARY / "__init__.py"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import make_policy
 
-from activedpo_lib import checkpoints, models, rounds, training
+from activedpo_lib import checkpoints, models, rounds, runs, training
 from activedpo_lib.logps import response_logps
 from activedpo_lib.params import load_params
 from activedpo_lib.rounds import open_run, pool_of_round, run_folder, run_rounds, sample_prompts
