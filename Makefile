@@ -1,4 +1,4 @@
-# figures · test · bench · lab; each first makes .venv from requirements.lock, once.
+# figures · all-figures · test · bench · lab; each first makes .venv from requirements.lock, once.
 PYTHON  ?= $(shell command -v python3.11 || command -v python3)
 PROFILE ?= tiny
 SEEDS   ?= 0
@@ -9,10 +9,13 @@ STAMP   := .venv/made-$(shell cat pyproject.toml requirements.lock | cksum | tr 
 # uv reads no pip settings; where pip has a local folder of wheels, uv should look there too.
 LINKS   := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 
-.PHONY: figures plan status report verify test test-slow test-slurm bench bench-slow audit lab lint bases lock clean
+.PHONY: figures all-figures plan status report verify test test-slow test-slurm bench bench-slow audit lab lint bases lock clean
 
 figures: $(STAMP)
 	@$(BIN)/python -m activedpo_lib.batch $(PROFILE) --seeds $(SEEDS) --cores $(CORES) $(if $(CLUSTER),--cluster $(CLUSTER))
+
+all-figures: $(STAMP)
+	@$(BIN)/python -m activedpo_lib.batch $(PROFILE) --studies --seeds $(SEEDS) --cores $(CORES) $(if $(CLUSTER),--cluster $(CLUSTER))
 
 test: lint
 	@$(BIN)/python -m pytest
@@ -24,7 +27,7 @@ test-slow: $(STAMP)
 	@$(BIN)/python -m pytest -m slow
 
 plan status: $(STAMP)
-	@$(BIN)/python -m activedpo_lib.overview $@ $(PROFILE) --seeds $(SEEDS)
+	@$(BIN)/python -m activedpo_lib.overview $@ $(PROFILE) --seeds $(SEEDS) $(if $(STUDIES),--studies)
 
 report: $(STAMP)
 	@$(BIN)/python -m activedpo_lib.report $(PROFILE)

@@ -9,6 +9,7 @@ from activedpo_lib.batch import figures_folder
 from activedpo_lib.params import load_grid, load_params
 from activedpo_lib.slots import cards
 from activedpo_lib.store import key, source_digest
+from activedpo_lib.studies import load_study
 
 PROFILE = str(config.get("profile", "tiny"))
 NAME = Path(PROFILE).stem
@@ -42,6 +43,51 @@ rule all:
         f"{RUNS}/tables/tour.csv",
         f"{RUNS}/tables/world.csv",
         [f"{RUNS}/tables/over_optimisation.csv"] if KNOWN else [],
+
+
+# The studies: each notebook runs its own, and makes these figures. What two share is run once, by whoever comes first.
+STUDIES = {
+    "08_model_dependence": (["clusters"], ["fig2_model_dependence"]),
+    "09_normalisation": (["normalisation"], ["fig3_normalisation"]),
+    "10_projection": (["projection"], ["fig4_projection", "fig11_projection_quality"]),
+    "12_v_ablation": (["v_ablation"], ["fig7_v_ablation"]),
+    "13_costs": (["probed"], ["fig8_costs"]),
+    "14_forgetting": (["probed"], ["fig9_forgetting"]),
+    "15_what_was_picked": (["probed"], ["fig10_picks"]),
+    "16_when_does_it_pay": (["pays", "ridge"], ["fig12_when_it_pays"]),
+    "17_all_strategies": (["strategies"], ["fig13_all_strategies"]),
+    "18_replay": (["replay"], ["fig14_replay"]),
+    "19_decisions": (["decisions"], ["decisions"]),
+}
+if KNOWN:
+    STUDIES["11_proposition_1"] = (["proposition"], ["fig6_proposition_1"])
+STUDY_CODE = [f"activedpo_lib/{name}.py" for name in ("plots", "study_plots", "reproduce", "probes", "theory", "clusters")]
+
+
+def study_key(names):
+    """A hash of the parameters of every run of these studies, and of the library's code."""
+    digests = [load_study(name, PROFILE).digests() for name in names]
+    return lambda wildcards: f"{key(cell(None, None))} {digests}"
+
+
+rule all_figures:
+    input:
+        rules.all.input,
+        [f"{FIGURES}/{figure}.csv" for _, figures in STUDIES.values() for figure in figures],
+
+
+for notebook, (names, figures) in sorted(STUDIES.items()):
+    rule:
+        name: notebook[3:]
+        input:
+            f"notebooks/{notebook}.ipynb",
+            STUDY_CODE,  # no run depends on it, but what is read out of the runs does
+            [f"{RUNS}/tables/{which}_{task}_{GRID.models[-1]}.csv" for which in ("activedpo", "baselines") for task in GRID.tasks],
+        output: [f"{FIGURES}/{figure}.csv" for figure in figures]
+        log: f"{RUNS}/notebooks/{notebook}.ipynb"
+        params: study_key(names)
+        resources: gpu=CARDS
+        shell: f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p seeds '{SEEDS}' -p figures ../{FIGURES}"
 
 
 rule world:

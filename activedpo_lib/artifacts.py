@@ -24,9 +24,9 @@ REWARD = ("llama", 1)  # the reward model starts from another base than the poli
 EVALUATOR = ("gemma", 0)  # the second one, which nobody optimises, from yet another
 
 
-def pretrain(family, tokenizer, texts, hidden_size, layers, heads, epochs, learning_rate, root):
+def pretrain(family, tokenizer, texts, sizes, epochs, learning_rate, root):
     """A randomly initialised model trained on rows {prompt, completion}; `root` is the Stream of its randomness."""
-    model = models.new_policy(family, len(tokenizer), hidden_size, layers, heads, root.child("weights"))
+    model = models.new_policy(family, len(tokenizer), **sizes, stream=root.child("weights"))
     return training.sft(model, tokenizer, texts, epochs, learning_rate, 16, root.child("train"))[0]
 
 
@@ -34,7 +34,8 @@ def make_shipped_base(family, seed, rows, folder):
     """The built-in world's base model, as shipped in assets/ (see `python -m activedpo_lib.bases`)."""
     tokenizer = models.word_tokenizer(vocabulary())
     root = stream(seed, "base", family)
-    model = pretrain(family, tokenizer, base_text(rows), 96, 2, 4, 1.0, 2.0e-3, root)
+    sizes = {"hidden_size": 96, "layers": 2, "heads": 4}
+    model = pretrain(family, tokenizer, base_text(rows), sizes, 1.0, 2.0e-3, root)
     models.save(model, tokenizer, folder)
 
 
@@ -66,8 +67,9 @@ def _pretrain_on_files(params, seed, folder):
     root = stream(seed, "base", params.task.name, model.family)
     order = root.child("rows").numpy().permutation(len(rows))[: model.pretrain_rows or None]
     rows = [rows[i] for i in order]
-    sizes = (model.hidden_size, model.layers, model.heads)
-    trained = pretrain(model.family, tokenizer, rows, *sizes, model.pretrain_epochs, model.pretrain_learning_rate, root)
+    names = ("hidden_size", "layers", "heads", "key_value_heads", "intermediate_size")
+    sizes = {name: getattr(model, name) for name in names}
+    trained = pretrain(model.family, tokenizer, rows, sizes, model.pretrain_epochs, model.pretrain_learning_rate, root)
     models.save(trained, tokenizer, folder)
 
 
@@ -152,7 +154,8 @@ def load_oracle(params, task, root, say=print):
         if task.utility is None:
             raise ValueError(f"oracle.kind utility needs a known truth, and {task.name} is real text; use reward_model")
         return utility_score(task.utility)
-    return scorer(params.oracle.model or oracle_folder(params, root, say))
+    named = params.task.reward_model
+    return scorer(model_folder(named) if named else oracle_folder(params, root, say))
 
 
 def load_evaluator(params, root, say=print):
@@ -160,12 +163,11 @@ def load_evaluator(params, root, say=print):
     name = params.evaluation.evaluator
     if not name or params.replay:
         return None
-    return scorer(oracle_folder(params, root, say, EVALUATOR) if name == "trained" else name)
+    return scorer(oracle_folder(params, root, say, EVALUATOR) if name == "trained" else model_folder(name))
 
 
-def scorer(name):
-    """The `score(prompts, texts)` of a reward model of this project or of a sequence classifier, by folder or hub name."""
-    folder = model_folder(name)
+def scorer(folder):
+    """The `score(prompts, texts)` of a folder's reward model: one of this project, or a sequence classifier."""
     tokenizer = models.load_tokenizer(folder)
     if reward_models.is_own(folder):
         return reward_model_score(reward_models.load_reward_model(folder), tokenizer)

@@ -15,24 +15,27 @@ from activedpo_lib.tasks import load_task
 from activedpo_lib.tasks.files import DataError
 
 
-def check(profile):
-    """Build every cell of the profile's grid and read the user's files: bad input stops the batch before any work."""
+def check(profile, read=True):
+    """Build every cell of the profile's grid and read its data: bad input stops the batch before any work.
+
+    read: also the data; without, a plan can be made where a hub's are not at hand.
+    """
     grid = load_grid(profile)
     for task in grid.tasks:
         for model in grid.models:
             for strategy in grid.strategies:
                 params = load_params(profile, task, model, strategy)
-        if params.task.source == "files":
+        if params.task.source != "world" and (read or params.task.source == "files"):
             load_task(params.task, params.evaluation.prompts)
     return grid
 
 
-def snakemake(profile, seeds, cores, cluster=""):
-    """The engine's command line; `cluster`: a folder with Snakemake's settings for one, as cluster/slurm."""
+def snakemake(profile, seeds, cores, cluster="", target="all"):
+    """The engine's command line; `cluster`: a folder with Snakemake's settings for one; target: all, or all_figures."""
     grid = load_grid(profile)
     card_jobs = len(cards()) * grid.jobs_per_gpu
     return [
-        sys.executable, "-m", "snakemake", "--snakefile", str(HOME / "Snakefile"), "--directory", str(HOME),
+        sys.executable, "-m", "snakemake", target, "--snakefile", str(HOME / "Snakefile"), "--directory", str(HOME),
         "--cores", str(cores), "--rerun-incomplete", "--keep-going", "--nolock", "--quiet", "host", "rules", "reason",
         *(["--resources", f"gpu={card_jobs}"] if card_jobs else []),
         *(["--workflow-profile", str(Path(cluster).resolve())] if cluster else ["--workflow-profile", "none"]),
@@ -49,6 +52,7 @@ def main(arguments=None):
     parser.add_argument(
         "--cluster", default="", help="folder with Snakemake's settings for a cluster, as cluster/slurm"
     )
+    parser.add_argument("--studies", action="store_true", help="every figure, not only Figures 1 and 5")
     given = parser.parse_args(arguments)
     if given.profile.endswith((".yaml", ".yml")):  # notebooks run in another folder
         given.profile = str(Path(given.profile).resolve())
@@ -62,10 +66,10 @@ def main(arguments=None):
         f"{given.profile}: {len(grid.tasks)} tasks x {len(grid.models)} models x {len(grid.strategies)} strategies x "
         f"{seeds} seeds; Ctrl-C stops, the same command goes on", flush=True,
     )  # fmt: skip
-    return run(given.profile, seeds, given.cores, given.cluster)
+    return run(given.profile, seeds, given.cores, given.cluster, "all_figures" if given.studies else "all")
 
 
-def run(profile, seeds, cores, cluster=""):
+def run(profile, seeds, cores, cluster="", target="all"):
     """Run the engine, one batch of a profile at a time, under a lock that dies with us (the engine's own outlives a kill)."""
     name = Path(profile).stem
     runs = HOME / "runs" / name
@@ -81,7 +85,7 @@ def run(profile, seeds, cores, cluster=""):
             )
             return 2
         try:
-            command = snakemake(profile, seeds, cores, cluster)
+            command = snakemake(profile, seeds, cores, cluster, target)
             done = subprocess.run(command, check=False, preexec_fn=_die_with_parent).returncode
         except KeyboardInterrupt:
             print("stopped; finished rounds are kept: the same command goes on", file=sys.stderr)

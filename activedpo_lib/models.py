@@ -36,16 +36,21 @@ def _fast(tokenizer):
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=EOS, pad_token=PAD, unk_token=UNKNOWN)
 
 
-def new_policy(family, vocabulary, hidden_size, layers, heads, stream):
-    """A randomly initialised Llama or Gemma with tied embeddings; `vocabulary` tokens, PAD = 0, EOS = 1."""
+def new_policy(family, vocabulary, hidden_size, layers, heads, stream, key_value_heads=0, intermediate_size=0):
+    """A randomly initialised Llama or Gemma with tied embeddings; `vocabulary` tokens, PAD = 0, EOS = 1.
+
+    key_value_heads 0: all heads (Llama) or one (Gemma); intermediate_size 0: 8/3 of hidden_size.
+    """
     shared = {
-        "vocab_size": vocabulary, "hidden_size": hidden_size, "intermediate_size": 8 * hidden_size // 3,
+        "vocab_size": vocabulary, "hidden_size": hidden_size, "intermediate_size": intermediate_size or 8 * hidden_size // 3,
         "num_hidden_layers": layers, "num_attention_heads": heads, "tie_word_embeddings": True,
         "initializer_range": INITIALIZER_RANGE, "max_position_embeddings": 2048,
         "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None,
     }  # fmt: skip
     if family == "gemma":
-        shared |= {"head_dim": hidden_size // heads, "num_key_value_heads": 1}
+        shared |= {"head_dim": hidden_size // heads, "num_key_value_heads": key_value_heads or 1}
+    elif key_value_heads:
+        shared["num_key_value_heads"] = key_value_heads
     config = {"llama": LlamaConfig, "gemma": GemmaConfig}[family](**shared)
     with seeded(stream):
         return AutoModelForCausalLM.from_config(config)
@@ -136,6 +141,18 @@ def sft_weights(base):
     finally:
         for name, weight in weights.items():
             weight.data = folded[name]
+
+
+def bare(base):
+    """The base as it was loaded: without adapters that earlier policies left on it, and with pi_SFT's weights.
+
+    Those policies are of no use afterwards.
+    """
+    for name, module in list(base.named_modules()):
+        if hasattr(module, "base_layer"):
+            base.set_submodule(name, module.base_layer)
+    base.__dict__.pop("peft_config", None)
+    return unmerge(base)
 
 
 def unmerge(base):

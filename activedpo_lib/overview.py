@@ -14,6 +14,7 @@ from activedpo_lib.costs import ASSUMED_GPU, Sizes, round_flops, selection_bytes
 from activedpo_lib.locks import try_lock
 from activedpo_lib.params import ParamsError, load_grid, load_params
 from activedpo_lib.store import HOME, locate, read_json
+from activedpo_lib.studies import load_study, study_names
 from activedpo_lib.tasks import load_task
 from activedpo_lib.tasks.files import DataError
 
@@ -29,9 +30,9 @@ class Job:
     state: str
 
 
-def jobs(profile, seeds):
+def jobs(profile, seeds, studies=False):
     """The batch's Jobs, as the engine sees them (a dry run: nothing is started)."""
-    command = [*snakemake(profile, seeds, 1), "--summary"]
+    command = [*snakemake(profile, seeds, 1, target="all_figures" if studies else "all"), "--summary"]
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     if told.returncode:
         raise ParamsError(f"the engine cannot plan {profile}: {told.stderr.strip()[-2000:]}")
@@ -76,24 +77,52 @@ def runs(profile, seeds):
 
 
 def sizes(params):
-    """The cost model's Sizes for these params, from the model's config and the task's prompts (words, not yet tokens)."""
-    model = params.model
-    folder = HOME / "activedpo_lib/assets" / f"{model.family}-0" if model.base == "world" else locate(model.base)
-    given = {"hidden_size": model.hidden_size, "num_hidden_layers": model.layers, "vocab_size": model.vocabulary}
-    config = read_json(folder / "config.json") if model.base != "config" else given
-    width, layers = config["hidden_size"], config["num_hidden_layers"]
-    inner = config.get("intermediate_size", 8 * width // 3)
-    shapes = dict.fromkeys(("q_proj", "k_proj", "v_proj", "o_proj"), (width, width))
-    shapes |= dict.fromkeys(("gate_proj", "up_proj", "down_proj"), (width, inner))
-    task = load_task(params.task, params.evaluation.prompts, comparisons=False)
-    prompt = sum(len(p.text.split()) for p in task.prompts[:200]) / len(task.prompts[:200])
+    """The cost model's Sizes for these params, from the model's config and the task's prompts (words, not yet tokens).
+
+    Where a model or data of the hub are not at hand, from what the profile says of them.
+    """
+    shapes, width, vocabulary = _shapes(params.model)
     return Sizes(
-        weights=layers * sum(a * b for a, b in shapes.values()),
-        head=config["vocab_size"] * width,
-        adapter=layers * sum(params.lora.rank * sum(shapes[name]) for name in params.lora.targets if name in shapes),
-        prompt=prompt,
+        weights=_layers(params.model) * sum(a * b for a, b in shapes.values()),
+        head=vocabulary * width,
+        adapter=_layers(params.model)
+        * sum(params.lora.rank * sum(shapes[name]) for name in params.lora.targets if name in shapes),
+        prompt=params.task.prompt_tokens or _mean_words(params),
         response=params.task.max_new_tokens,
     )
+
+
+def _config(model):
+    """The model's config.json where there is one on this machine."""
+    folder = HOME / "activedpo_lib/assets" / f"{model.family}-0" if model.base == "world" else locate(model.base)
+    return read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+
+
+def _layers(model):
+    return _config(model).get("num_hidden_layers", model.layers)
+
+
+def _shapes(model):
+    """({module: (inputs, outputs)} of one layer, width, vocabulary)."""
+    config = _config(model)
+    width, heads = config.get("hidden_size", model.hidden_size), config.get("num_attention_heads", model.heads)
+    inner = config.get("intermediate_size", model.intermediate_size or 8 * width // 3)
+    queries = heads * config.get("head_dim", width // heads)
+    groups = config.get("num_key_value_heads", model.key_value_heads or heads)
+    values = queries // heads * groups
+    shapes = {
+        "q_proj": (width, queries),
+        "k_proj": (width, values),
+        "v_proj": (width, values),
+        "o_proj": (queries, width),
+    }
+    shapes |= dict.fromkeys(("gate_proj", "up_proj", "down_proj"), (width, inner))
+    return shapes, width, config.get("vocab_size", model.vocabulary)
+
+
+def _mean_words(params):
+    task = load_task(params.task, params.evaluation.prompts, comparisons=False)
+    return sum(len(p.text.split()) for p in task.prompts[:200]) / len(task.prompts[:200])
 
 
 def flops(params, size):
@@ -120,10 +149,23 @@ def flops_by_part(params, size):
     return parts
 
 
-def plan(profile, seeds):
+def study_runs(profile, seeds):
+    """Every (params, seed) of the studies, those of the grid among them, each once; Figure 2's subsets count as one more."""
+    found = {}
+    for name in study_names():
+        study = load_study(name, profile)
+        for params in study.cells.values():
+            found |= {(params.digest(), seed): (params, seed) for seed in study.seeds(range(seeds))}
+    return list(found.values())
+
+
+def plan(profile, seeds, studies=False):
     """Lines: jobs, runs, labels, compute by the cost model, disk; before anything is spent."""
-    check(profile)
-    every, waiting = runs(profile, seeds), [job for job in jobs(profile, seeds) if job.state != "done"]
+    check(profile, read=False)
+    every, waiting = runs(profile, seeds), [job for job in jobs(profile, seeds, studies) if job.state != "done"]
+    if studies:
+        own = {(params.digest(), seed) for params, seed in every}
+        every += [(params, seed) for params, seed in study_runs(profile, seeds) if (params.digest(), seed) not in own]
     labels = sum(params.rounds * params.batch_size for params, _ in every)
     known = {}
     for params, _ in every:
@@ -131,19 +173,23 @@ def plan(profile, seeds):
             known[cell] = sizes(params)
     sized = [(params, known[params.task.name, params.model.name]) for params, _ in every]
     total = sum(flops(params, size) for params, size in sized)
-    disk = sum(4 * p.rounds * (size.adapter + p.batch_size * p.selection.dimensions) for p, size in sized)
+    share = sum(sum(flops_by_part(p, size)["generate"]) for p, size in sized) / total
+    kept = {(p.task.name, p.model.name, seed): (p, known[p.task.name, p.model.name]) for p, seed in every}
+    sft = sum((2 if p.model.dtype == "bfloat16" else 4) * (size.weights + size.head) for p, size in kept.values())
+    disk = sft + sum(4 * p.rounds * (size.adapter + p.batch_size * p.selection.dimensions) for p, size in sized)
     pool = max(selection_bytes(p.generation.prompts * p.generation.responses, p.selection.dimensions) for p, _ in every)
     yield f"{len(waiting)} notebooks to run: {', '.join(sorted({job.rule for job in waiting})) or 'all is done'}"
-    yield f"{len(every)} runs of {every[0][0].rounds} rounds; {labels:,} labels by the oracle"
+    yield f"{len(every)} runs of {every[0][0].rounds} rounds{' or as the studies say' * studies}; {labels:,} labels by the oracle"
     yield f"compute, by the cost model, SFT and oracle left out: {total:.2g} FLOP"
     for what, speed in ACHIEVED.items():
         yield f"  {total / speed / 3600:,.4f} h on {what} (assumed {speed:.2g} FLOP/s)"
+    yield f"  {share:.0%} of it generates, token by token: memory bounds that, so expect several times more on a GPU"
     yield f"disk: {disk / 2**30:.2g} GiB kept, and {2 * pool / 2**30:.2g} GiB of features while a round selects"
 
 
-def status(profile, seeds):
+def status(profile, seeds, studies=False):
     """Lines: jobs by state, failed ones with where to look, rounds done, and the time left by the rounds' mean so far."""
-    found = jobs(profile, seeds)
+    found = jobs(profile, seeds, studies)
     counts = {state: sum(job.state == state for job in found) for state in ("done", "running", "failed", "waiting")}
     yield ", ".join(f"{count} {state}" for state, count in counts.items()) + f" of {len(found)} notebooks"
     for job in found:
@@ -178,10 +224,11 @@ def main(arguments=None):
     parser.add_argument("what", choices=["plan", "status"])
     parser.add_argument("profile", nargs="?", default="tiny")
     parser.add_argument("--seeds", type=int, default=0)
+    parser.add_argument("--studies", action="store_true", help="every figure, not only Figures 1 and 5")
     given = parser.parse_args(arguments)
     try:
         seeds = given.seeds or len(load_grid(given.profile).seeds)
-        for line in {"plan": plan, "status": status}[given.what](given.profile, seeds):
+        for line in {"plan": plan, "status": status}[given.what](given.profile, seeds, given.studies):
             print(line, flush=True)
     except (ParamsError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)

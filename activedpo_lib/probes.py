@@ -179,13 +179,13 @@ def pool_gradients(run, t=1, kind=None, dimensions=None):
 
 
 def taught(run, choose):
-    """What labels on pairs that `choose(pool, features) -> rows` picks teach pi_SFT: agreement with the oracle on the rest.
+    """What labels on the pairs that `choose(pool, size, rng) -> rows` picks teach pi_SFT.
 
     One batch from round 1's pool, labelled by the run's oracle, one round of DPO. Returns the share of the pool's other
     pairs whose order the implicit reward has right by the oracle, and the mean reward of evaluation responses.
     """
-    again = next(rounds_again(run, {1}, frozenset({"phi"})))
-    rows = choose(again.pool, again.candidates)
+    again = next(rounds_again(run, {1}, frozenset()))
+    rows = choose(again.pool, run.params.batch_size, run.stream("taught").numpy())
     labelled = label_pairs(run, [again.pool.pair(row) for row in rows], 1)
     policy, _ = train(run, again.policy, (), labelled, 1)
     rest = np.setdiff1d(np.arange(len(again.pool.pairs)), rows)

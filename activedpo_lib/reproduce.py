@@ -14,12 +14,14 @@ def run_study(study, seeds, root="runs", say=print):
 
     Where another process is at one of the runs, waits for it: studies share runs.
     """
-    tables = []
-    for seed in study.seeds(seeds):  # seed by seed: whenever it is stopped, the variants have the same seeds, or nearly
-        for (_, variant, _), params in study.cells.items():
-            table = run_rounds(params, seed, root, say=say, patience=float("inf"))
-            table.insert(2, "variant", variant)
+    tables, all_seeds = [], study.seeds(seeds)
+    for seed in all_seeds:  # seed by seed: whenever it is stopped, the variants have the same seeds, or nearly
+        for cell, params in study.cells.items():
+            table = run_rounds(params, seed, root, say=lambda _: None, patience=float("inf"))
+            table.insert(2, "variant", cell[1])
             tables.append(table)
+        done = f"{len(tables)} of {len(all_seeds) * len(study.cells)} runs"
+        say(f"{study.name}, seed {seed}: {len(study.cells)} runs of {int(table['round'].max())} rounds; {done}")
     return pd.concat(tables, ignore_index=True)
 
 

@@ -69,8 +69,11 @@ def labelled_pairs(params, seed, root):
 
 
 def saved_policies(run, last):
-    """Yield (t, pi_theta_t) for t = 0..last from a run's saved rounds: one policy, moved on from round to round."""
-    policy = models.with_adapter(run.base, run.lora, run.stream("adapter"))
+    """Yield (t, pi_theta_t) for t = 0..last from a run's saved rounds: one policy, moved on from round to round.
+
+    Policies made from the same Run before are of no use afterwards: they share its base.
+    """
+    policy = models.with_adapter(models.bare(run.base), run.lora, run.stream("adapter"))
     for t in range(last + 1):
         policy = with_next_adapter(run, policy, t)
         models.set_adapter_state(policy, checkpoints.load_adapter(run.folder, t))

@@ -22,6 +22,10 @@ class TaskParams:
     sft: str = ""  # D15
     comparisons: str = ""
     prompts: str = ""
+    reward_model: str = ""  # a folder or hub name of a sequence classifier; "" trains one on the task's comparisons
+    prompt_tokens: int = ranged(
+        0, 0, unit="tokens, for `make plan` where the data are not at hand; 0 counts the prompts' words"
+    )
     sft_keep: str = ""  # a JSON list: the numbers of the demonstrations to keep (Fig. 2); "" keeps all
     pool_keep: str = ""  # the same of the pool's prompts
     most_rows: int = ranged(0, 0, unit="rows used of each of the user's files; 0 takes all")
@@ -43,6 +47,8 @@ class ModelParams:
     hidden_size: int = ranged(96, 8)
     layers: int = ranged(2, 1)
     heads: int = ranged(4, 1)
+    key_value_heads: int = ranged(0, 0, unit="heads; 0 takes the family's own rule")
+    intermediate_size: int = ranged(0, 0, unit="units; 0 takes 8/3 of hidden_size")
     vocabulary: int = ranged(4000, 64, unit="tokens")
     pretrain_rows: int = ranged(0, 0, unit="rows of the user's text; 0 takes all")
     pretrain_epochs: float = ranged(8.0, 0.0, unit="epochs")
@@ -57,14 +63,14 @@ class SFTParams:
     epochs: float = ranged(1.0, 0.0, unit="epochs")
     learning_rate: float = ranged(1.0e-3, 0.0, 1.0)
     batch_size: int = ranged(16, 1)
+    gradient_checkpointing: bool = False
 
 
 @dataclass(frozen=True)
 class OracleParams:
-    """The labeller: a reward model, or the world's true utility (D10)."""
+    """The labeller: the task's reward model, or the world's true utility (D10)."""
 
     kind: Literal["reward_model", "utility"] = "reward_model"
-    model: str = ""  # a folder or hub name of a sequence classifier; "" trains one on the task's human comparisons
     label: Literal["argmax", "bradley_terry"] = "argmax"  # D10
     flip: float = ranged(0.0, 0.0, 0.5, "probability")  # D10
     epochs: float = ranged(1.0, 0.0, unit="epochs")

@@ -20,8 +20,10 @@ LIBRARY = Path(__file__).resolve().parent
 HOME = LIBRARY.parent
 PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "numpy")
 # What draws pictures or starts notebooks cannot change a result.
-NOT_RESULTS = {"plots.py", "execute.py", "batch.py", "bases.py", "costs.py", "overview.py", "verify.py", "report.py",
-               "studies.py", "clusters.py", "probes.py", "theory.py", "distortion.py", "reproduce.py", "study_plots.py"}  # fmt: skip
+NOT_RESULTS = {
+    "plots.py", "study_plots.py", "execute.py", "batch.py", "bases.py", "costs.py", "overview.py", "verify.py", "report.py",
+    "studies.py", "reproduce.py", "clusters.py", "probes.py", "theory.py", "distortion.py",
+}  # fmt: skip
 
 
 def locate(path):

@@ -163,18 +163,15 @@ def effects(results, measure, by, baseline, title, curves=True):
 def costs(results, title):
     """Figure 8: the same rewards against labels, wall-clock and FLOP. results: with cumulative `wall` and `flops`."""
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), sharey=True, layout="constrained")
-    names = list(dict.fromkeys(results["strategy"]))
-    looks = plots.look(names)
+    looks = plots.look(list(dict.fromkeys(results["strategy"])))
     plots.curves(results, "reward", axes[0])
     for ax, x, label in zip(
         axes[1:], ("wall", "flops"), ("seconds of the run so far", "FLOP so far (cost model)"), strict=True
     ):
-        for name in names:
+        for name, style in looks.items():
             own = results[results["strategy"] == name].groupby("round")
             halves = [np.nan_to_num(plots.interval(group["reward"])[1]) for _, group in own]
-            ax.errorbar(
-                own[x].mean(), own["reward"].mean(), halves, markersize=4, linewidth=1.4, capsize=2, **looks[name]
-            )
+            ax.errorbar(own[x].mean(), own["reward"].mean(), halves, markersize=4, linewidth=1.4, capsize=2, **style)
         ax.set_xlabel(label)
     return _finish(figure, title, results, axes[0])
 
@@ -229,7 +226,7 @@ def when_it_pays(conditions, title):
     for at, (ax, when) in enumerate(zip(axes, ("after the last round", "mean over rounds"), strict=True)):
         plots.intervals(names, [conditions[name][at] for name in names], ax)
         ax.set(xlabel="ActiveDPO - Random, mean oracle reward", title=when)
-    axes[1].invert_yaxis()  # shared, and inverted by each
+    axes[1].invert_yaxis()  # shared: each panel turned it once
     seeds = {len(values[0]) for values in conditions.values()}
     figure.suptitle(f"{title}\nmean and 95 % t interval over {min(seeds)} seeds, each seed a dot", fontsize="medium")
     return figure

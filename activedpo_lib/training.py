@@ -45,7 +45,7 @@ def _train(trainer, what):
     return loss
 
 
-def sft(model, tokenizer, rows, epochs, learning_rate, batch_size, stream):
+def sft(model, tokenizer, rows, epochs, learning_rate, batch_size, stream, gradient_checkpointing=False):
     """Supervised fine-tuning on the completions of rows {prompt, completion}. Returns (model, mean loss in nats)."""
     examples = []
     for row in rows:
@@ -53,7 +53,9 @@ def sft(model, tokenizer, rows, epochs, learning_rate, batch_size, stream):
         examples.append({"input_ids": prompt + response, "labels": (-100,) * len(prompt) + response})
     with quiet(), tempfile.TemporaryDirectory() as folder:
         config = SFTConfig(
-            **_arguments(folder, stream, epochs, learning_rate, batch_size),
+            **_arguments(
+                folder, stream, epochs, learning_rate, batch_size, gradient_checkpointing=gradient_checkpointing
+            ),
             lr_scheduler_type="cosine",
             warmup_steps=0.05,
         )
