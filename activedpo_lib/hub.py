@@ -5,6 +5,7 @@ safetensors: on a machine with access, for all those without.
 """
 
 import argparse
+import pickle
 import re
 from pathlib import Path
 
@@ -49,8 +50,11 @@ def _snapshot(name, files):
 
 
 def fetch(name, folder):
-    """Download the model `name` to `folder`; weights that come only as a pickle are read as plain tensors and rewritten."""
-    source = _snapshot(name, [*FILES, "*.bin"])
+    """Bring the model `name` (a hub name or a folder) to `folder`; weights that are only a pickle are read as plain tensors.
+
+    Raises ValueError where the pickle holds anything else.
+    """
+    source = locate(name) if locate(name).is_dir() else _snapshot(name, [*FILES, "*.bin"])
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for file in source.iterdir():
@@ -59,12 +63,17 @@ def fetch(name, folder):
     if not any(folder.glob("*.safetensors")):
         tensors = {}
         for file in sorted(source.glob("*.bin")):
-            tensors |= torch.load(
-                file, map_location="cpu", weights_only=True
-            )  # no code is run: anything else is refused
+            tensors |= _plain_tensors(file)
         # Tied weights share memory, which safetensors does not store.
         save_file({key: value.clone().contiguous() for key, value in tensors.items()}, folder / "model.safetensors")
     return folder
+
+
+def _plain_tensors(file):
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)  # runs no code of the pickle's
+    except pickle.UnpicklingError:
+        raise ValueError(f"{file} holds more than tensors: it is not read, for a pickle can run code") from None
 
 
 def main(arguments=None):
