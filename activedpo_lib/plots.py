@@ -24,7 +24,7 @@ LABELS = {
     "frozen_v": "V fixed in the batch", "d_optimal": "D-optimal", "k_center": "k-center",
 }  # fmt: skip
 AXES = {
-    "reward": "mean oracle reward (reward-model logit)",
+    "reward": "mean oracle reward (logit)",
     "win_rate": "win-rate against the initial LLM",
     "utility": "mean true utility (utils)",
     "length": "response length (tokens)",

@@ -75,7 +75,8 @@ def projection(results, quality, sizes, title):
     looks = {name: own | {"label": f"{sizes[name][0]}, d = {sizes[name][1]}"} for name, own in looks.items()}
     plots.curves(results, "reward", axes[0, 0], "variant", looks)
     ends = [last_and_mean(results[results["variant"] == name], "reward")[0] for name in names]
-    plots.intervals([looks[name]["label"] for name in names], ends, axes[0, 1], zero=False)
+    own = {style["label"]: style for style in looks.values()}
+    plots.intervals(list(own), ends, axes[0, 1], own, zero=False)
     axes[0, 1].set(xlabel=f"{plots.AXES['reward']}, after the last round")
     quality_panels(quality, axes[1])
     return _finish(figure, title, results, axes[0, 0], 3)

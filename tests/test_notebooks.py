@@ -21,7 +21,7 @@ RUNS = HOME / "runs" / "smoke"
 def smoke():
     """The smoke pipeline, run or found up to date."""
     done = subprocess.run(
-        [sys.executable, "-m", "activedpo_lib.batch", "smoke"], cwd=HOME, capture_output=True, text=True
+        [sys.executable, "-m", "activedpo_lib.batch", "smoke", "--studies"], cwd=HOME, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return done
@@ -57,6 +57,41 @@ def test_smoke_makes_figures_with_tables_and_provenance(smoke):
     assert found["params"]["tldr/llama/activedpo"] == params.digest()
 
 
+STUDY_FIGURES = (
+    "fig2_model_dependence", "fig3_normalisation", "fig4_projection", "fig6_proposition_1", "fig7_v_ablation", "fig8_costs",
+    "fig9_forgetting", "fig10_picks", "fig11_projection_quality", "fig12_when_it_pays", "fig13_all_strategies", "fig14_replay",
+    "decisions",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STUDY_FIGURES)
+def test_each_study_makes_its_figure_with_its_table_and_where_both_came_from(name, smoke):
+    figures = HOME / "figures" / "smoke"
+    assert (figures / f"{name}.svg").read_text().startswith("<?xml")
+    assert len(pd.read_csv(figures / f"{name}.csv")) > 2
+    found = read_json(figures / f"{name}.json")
+    assert found["profile"] == "smoke"
+    assert found["params"]
+    assert sum(made["runs"] for made in found["runs"]) >= 1
+
+
+@pytest.mark.parametrize("name", STUDY_FIGURES)
+def test_each_committed_figure_has_its_table(name):
+    figures = HOME / "figures"
+    assert (figures / f"{name}.svg").is_file()
+    assert len(pd.read_csv(figures / f"{name}.csv")) > 2
+    assert read_json(figures / f"{name}.json")["seed"]
+
+
+def test_no_two_strategies_look_alike():
+    from activedpo_lib import plots
+    from activedpo_lib.strategies import STRATEGIES
+
+    looks = plots.look(STRATEGIES)
+    assert len({look["color"] for look in looks.values()}) == len(STRATEGIES)
+    assert len({look["marker"] for look in looks.values()}) == len(STRATEGIES)
+
+
 def test_every_strategy_starts_from_the_same_evaluation_and_labels_alike(smoke):
     table = pd.read_csv(HOME / "figures" / "smoke" / "fig1_reward.csv")
     start = table[table["round"] == 0].groupby(["task", "model", "seed"])
@@ -68,7 +103,7 @@ def test_every_strategy_starts_from_the_same_evaluation_and_labels_alike(smoke):
 def test_a_second_call_finds_everything_done(smoke):
     before = {path: path.stat().st_mtime_ns for path in RUNS.glob("tables/*.csv")}
     done = subprocess.run(
-        [sys.executable, "-m", "activedpo_lib.batch", "smoke"], cwd=HOME, capture_output=True, text=True
+        [sys.executable, "-m", "activedpo_lib.batch", "smoke", "--studies"], cwd=HOME, capture_output=True, text=True
     )
     assert done.returncode == 0
     assert {path: path.stat().st_mtime_ns for path in RUNS.glob("tables/*.csv")} == before
