@@ -81,6 +81,11 @@ def _possible(params):
     """`params`, or ParamsError where values that are each in range cannot go together."""
     generation, selection = params.generation, params.selection
     pairs = generation.prompts * generation.responses * (generation.responses - 1) // 2
+    if params.replay and params.batch_size > generation.prompts:
+        raise ParamsError(
+            f"batch_size {params.batch_size} is more than a round's pool of {generation.prompts} comparisons; lower batch_size "
+            "or raise generation.prompts"
+        )
     if params.batch_size > pairs:
         raise ParamsError(
             f"batch_size {params.batch_size} is more than a round's pool: {generation.prompts} prompts with "

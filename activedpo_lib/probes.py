@@ -116,19 +116,22 @@ def ranks(values):
     return below / max(1, len(values) - 1)
 
 
-def picked(run, wanted=None):
-    """One row a pick: round, its rank under each criterion, its responses' length against the pool's, overlap, topic."""
+def picked(run, wanted=None, ranked=True):
+    """One row a pick: round, its responses' length and overlap against the pool's, topic and, `ranked`, its rank under
+    each criterion (which costs measuring them all).
+    """
     rows = []
-    for t in rounds_again(run, wanted):
+    for t in rounds_again(run, wanted, EVERYTHING if ranked else frozenset()):
         lengths, shared = pair_lengths(t.pool), overlaps(t.pool)
-        ranked = {name: ranks(v) for name, v in criteria(t.candidates, run.params.selection.apo_ridge).items()}
+        seen = criteria(t.candidates, run.params.selection.apo_ridge) if ranked else {}
+        places = {name: ranks(values) for name, values in seen.items()}
         for row in picks_of(run, t):
             facts = t.pool.prompts[t.candidates.prompt[row]].facts
             rows.append(
                 {"round": t.t, "prompt": t.pool.prompts[t.candidates.prompt[row]].id,
                  "topic": facts.get("topic", facts.get("domain", "")), "length": lengths[row],
                  "pool length": lengths.mean(), "overlap": shared[row], "pool overlap": shared.mean()}
-                | {name: values[row] for name, values in ranked.items()}
+                | {name: values[row] for name, values in places.items()}
             )  # fmt: skip
     return rows
 

@@ -1,4 +1,4 @@
-"""Studies (floor 4): params/studies.yaml under a profile, as the Params of every run that a study needs."""
+"""Studies (floor 4): params/studies/*.yaml under a profile, as the Params of every run that a study needs."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from activedpo_lib.params import PROFILES, ParamsError, load_grid, load_params, read_profile
 
-STUDIES = PROFILES / "studies.yaml"
+STUDIES = PROFILES / "studies"
 KEYS = {"tasks", "variants", "strategies", "seeds"}
 FACTOR = re.compile(r"x(\d+(?:\.\d+)?)")
 
@@ -30,8 +30,8 @@ class Study:
 
 
 def study_names():
-    """The studies of params/studies.yaml."""
-    return list(read_profile(STUDIES))
+    """The studies of params/studies/."""
+    return sorted(path.stem for path in STUDIES.glob("*.yaml"))
 
 
 def load_study(name, profile="tiny", more=None):
@@ -39,12 +39,11 @@ def load_study(name, profile="tiny", more=None):
 
     Every value is checked before any run starts. Raises ParamsError for an unknown study, key or impossible value.
     """
-    every = read_profile(STUDIES)
-    if name not in every:
-        raise ParamsError(f"no study {name!r} in {STUDIES.name}; it has {sorted(every)}")
-    said = every[name]
+    if name not in study_names():
+        raise ParamsError(f"no study {name!r} in {STUDIES}; it has {study_names()}")
+    said = read_profile(STUDIES / f"{name}.yaml")
     if unknown := set(said) - KEYS:
-        raise ParamsError(f"{STUDIES.name}, {name}: unknown key {sorted(unknown)[0]!r}; known keys are {sorted(KEYS)}")
+        raise ParamsError(f"{name}.yaml: unknown key {sorted(unknown)[0]!r}; known keys are {sorted(KEYS)}")
     grid = load_grid(profile)
     tasks, model = {"every": grid.tasks, "last": grid.tasks[-1:]}[said["tasks"]], grid.models[-1]
     cells = {}

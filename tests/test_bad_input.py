@@ -72,6 +72,13 @@ PARAMS = [
     ({"task.source": "web"}, "task.source must be one of"),
     ({"task.damaged": 2.0}, "task.damaged must be at most 1.0"),
     ({"evaluation.prompts": 0}, "evaluation.prompts must be at least 1"),
+    ({"generation.top_p": 0.0}, "generation.top_p must be above 0 probability kept, got 0.0"),
+    ({"generation.top_p": 1.5}, "generation.top_p must be at most 1.0"),
+    ({"generation.top_k": -1}, "generation.top_k must be at least 0"),
+    ({"task.skew": -1.0}, "task.skew must be at least 0.0"),
+    ({"selection.past": "forget"}, r"selection.past must be one of \['reembed', 'keep', 'none'\]"),
+    ({"lora.fresh": "yes"}, "lora.fresh must be bool, got str 'yes'"),
+    ({"replay": True, "batch_size": 13}, "batch_size 13 is more than a round's pool of 12 comparisons"),
 ]
 
 

@@ -25,6 +25,20 @@ def test_the_plan_counts_labels_and_compute_before_anything_is_spent():
     assert lines[-1].startswith("disk: ")
 
 
+def test_the_papers_plan_needs_neither_data_nor_models():
+    lines = list(overview.plan("paper", 3, studies=True))
+    assert any("runs of 10 rounds or as the studies say" in line for line in lines)
+    assert any("H100" in line for line in lines)
+
+
+@pytest.mark.parametrize(("model", "share"), [("gemma", 0.0118), ("llama", 0.0199)])
+def test_d6_gives_the_papers_share_of_the_weights(model, share):
+    """ "1-2 %" (Sec. 3.3): q, k, v, o at rank 128."""
+    size = overview.sizes(load_params("paper", "tldr", model))
+    embeddings = size.head if model == "gemma" else 2 * size.head  # Gemma's are tied
+    assert size.adapter / (size.weights + embeddings) == pytest.approx(share, rel=0.01)
+
+
 def test_the_plans_sizes_are_the_models_own():
     from activedpo_lib import models
 

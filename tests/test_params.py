@@ -41,7 +41,7 @@ def test_the_tiny_grid_is_the_papers():
         ({"dpo.beta": float("nan")}, r"dpo.beta is not a number \(NaN\)"),
         (
             {"selection.normalise": "both"},
-            r"selection.normalise must be one of \['response', 'pair', 'none'\], got 'both'",
+            r"selection.normalise must be one of \['response', 'pair', 'token', 'none'\], got 'both'",
         ),
         ({"lora.targets": "q_proj"}, "lora.targets must be a list of names, got 'q_proj'"),
         ({"lora.targets": []}, "lora.targets must be a list of names"),

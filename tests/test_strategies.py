@@ -180,3 +180,18 @@ def test_an_unknown_strategy_lists_the_known_ones():
         ValueError, match=r"no strategy 'activdpo'; known are .*'activedpo', 'aplp', 'apo', .*'transductive'"
     ):
         make_strategy("activdpo", SETTINGS)
+
+
+def test_strategies_that_need_all_gradients_in_one_process_say_so(tmp_path):
+    from activedpo_lib.params import load_params
+    from activedpo_lib.rounds import open_run
+
+    for name, factory in STRATEGIES.items():
+        needs, shares = factory(SelectionParams()).needs, factory(SelectionParams()).shares
+        assert shares == (name == "activedpo")
+        if "phi" in needs and not shares:
+            params = load_params("smoke", strategy=name, overrides={"processes": 2})
+            with pytest.raises(
+                ValueError, match=f"the strategy {name} needs the whole pool's gradients in one process"
+            ):
+                open_run(params, 0, tmp_path)

@@ -1,4 +1,4 @@
-"""params/studies.yaml under every profile, and the statistics of the studies against slower truths."""
+"""params/studies under every profile, and the statistics of the studies against slower truths."""
 
 import itertools
 
@@ -49,8 +49,9 @@ def test_an_unknown_study_and_a_bad_one_are_named(tmp_path, monkeypatch):
         "odd": {"tasks": "last", "variants": {"a": {"selection.rigde": 1.0}}},
         "odder": {"tasks": "last", "variant": {}},
     }
-    (tmp_path / "studies.yaml").write_text(yaml.safe_dump(said))
-    monkeypatch.setattr(studies, "STUDIES", tmp_path / "studies.yaml")
+    for name, values in said.items():
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(values))
+    monkeypatch.setattr(studies, "STUDIES", tmp_path)
     with pytest.raises(ParamsError, match=r"did you mean selection\.ridge"):
         load_study("odd")
     with pytest.raises(ParamsError, match="unknown key 'variant'"):
