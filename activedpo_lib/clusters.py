@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def write_subsets(folder, name, clusters):
     paths = []
     for cluster in range(clusters.max() + 1):
         text = json.dumps(np.flatnonzero(clusters == cluster).tolist())
-        path = Path(folder).resolve() / f"{name}-{cluster}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
+        path = Path(os.path.abspath(folder)) / f"{name}-{cluster}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
         write_text(path, text)
         paths.append(str(path.relative_to(HOME) if path.is_relative_to(HOME) else path))
     return paths

@@ -1,7 +1,9 @@
 """Parameters (floor 1): a profile's YAML becomes frozen, typed values; unknown keys and impossible values are errors."""
 
+import copy
 import dataclasses
 import difflib
+import functools
 import math
 import types
 import typing
@@ -31,12 +33,18 @@ def read_profile(profile):
             f"no profile {profile!r}: {path} is not a file; profiles are {known}, or give a path to a YAML file"
         )
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = copy.deepcopy(_parsed(path.read_text(encoding="utf-8")))
     except yaml.YAMLError as error:
         raise ParamsError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(values, dict):
         raise ParamsError(f"{path}: expected a mapping of parameters, got {type(values).__name__}")
     return values
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(text):
+    """A YAML text's values; a study asks for its profile some hundred times."""
+    return yaml.safe_load(text)
 
 
 def load_grid(profile):
