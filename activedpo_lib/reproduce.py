@@ -33,12 +33,16 @@ def opened(study, seeds, root="runs"):
             yield {"task": task, "variant": variant, "strategy": strategy, "seed": seed}, run
 
 
-def keep(folder, name, figure, table, studies, seeds, root, notebook, profile):
-    """Write `folder`/`name`.svg with its table and where both came from, each whole; an empty `folder` writes nothing."""
+def keep(folder, name, figure, table, studies, seeds, root, notebook, profile, more=None):
+    """Write `folder`/`name`.svg with its table and where both came from, each whole; an empty `folder` writes nothing.
+
+    more: {name: table} of what else the figure shows, beside it as `name`_<its name>.csv.
+    """
     if not folder:
         return
     results, _ = split_times(table) if "round" in table and "labels" in table and "model" in table else (table, None)
-    write_table(f"{folder}/{name}.csv", results)
+    for part, other in {"": results, **{f"_{part}": other for part, other in (more or {}).items()}}.items():
+        write_table(f"{folder}/{name}{part}.csv", other)
     figure.savefig(f"{folder}/{name}.svg", metadata={"Date": None, "Description": f"{notebook}, profile {profile}"})
     digests = {study.name: study.digests() for study in studies}
     every = {digest for found in digests.values() for digest in found.values()}

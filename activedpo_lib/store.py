@@ -22,7 +22,7 @@ PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "numpy")
 # What draws pictures or starts notebooks cannot change a result.
 NOT_RESULTS = {
     "plots.py", "study_plots.py", "execute.py", "batch.py", "bases.py", "costs.py", "overview.py", "verify.py", "report.py",
-    "studies.py", "reproduce.py", "clusters.py", "probes.py", "theory.py", "distortion.py",
+    "studies.py", "reproduce.py", "clusters.py", "probes.py", "theory.py", "distortion.py", "claims.py",
 }  # fmt: skip
 
 

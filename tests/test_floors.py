@@ -14,7 +14,7 @@ FLOORS = (
     {"strategies", "candidates", "checkpoints", "artifacts", "launch", "replay", "studies"},
     {"runs"},
     {"rounds", "execute", "batch", "bases"},
-    {"worker", "overview", "verify", "report", "reproduce", "probes"},
+    {"worker", "overview", "verify", "report", "reproduce", "probes", "claims"},
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 FILES = [path for path in LIBRARY.rglob("*.py") if path != LIBRARY / "__init__.py"]
