@@ -31,7 +31,7 @@ def test_environment_yml_is_condas_and_uses_the_lock():
     assert python == "python=3.11"
     assert PROJECT["requires-python"] == ">=3.11,<3.12"
     pip = next(d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
-    assert pip == ["-c requirements.lock", "-e .[dev]"]
+    assert pip == ["-c requirements.lock", "-e .[dev,sbert]"]
 
 
 def test_no_committed_file_names_a_registry_host_or_a_machine_path():
