@@ -1,6 +1,6 @@
 """The paper's claims and what the committed tables say of each (floor 7): `python -m activedpo_lib.claims` prints them.
 
-holds, does not, mixed: by the 95 % t interval over seeds of a paired difference, never by the mean alone.
+holds, does not, mixed, not established: by the 95 % t interval over seeds of a paired difference, never by the mean alone.
 """
 
 from pathlib import Path
@@ -87,7 +87,7 @@ def model_claims(folder):
         "Different models need different data (interaction)",
         "08, Figure 2",
         text,
-        ("holds" if all(below) else "mixed" if any(below) else "does not"),
+        ("holds" if all(below) else "mixed" if any(below) else "not established"),
     )
 
 
@@ -134,7 +134,7 @@ def theory_claims(folder):
     found = {task: g.groupby("seed")["correlation"].mean().to_numpy() for task, g in own.groupby("task", sort=False)}
     text = "rank correlation " + listed(found)
     yield (
-        "Uncertainty says where the reward is wrong (Prop. 1)",
+        "Uncertainty rises with the reward's error (what Prop. 1 is used for)",
         "11, Figure 6",
         text,
         ruling([*map(sign, found.values())]),
