@@ -6,9 +6,8 @@ Each is a folder named by the hash of all that it depends on; whoever needs it f
 import dataclasses
 from pathlib import Path
 
-import numpy as np
-
 from activedpo_lib import models, reward_models, training
+from activedpo_lib.formulas import share_above
 from activedpo_lib.hub import model_folder
 from activedpo_lib.oracles import classifier_score, reward_model_score, utility_score
 from activedpo_lib.records import Prompt
@@ -144,8 +143,9 @@ def oracle_folder(params, root, say=print, start=REWARD):
 def agreement(score, comparisons):
     """Share of human comparisons on which `score` agrees with the human; ties count half."""
     prompts = [Prompt("", c.prompt) for c in comparisons]
-    gap = score(prompts, [c.chosen for c in comparisons]) - score(prompts, [c.rejected for c in comparisons])
-    return float(np.mean((gap > 0) + 0.5 * (gap == 0)))
+    return share_above(
+        score(prompts, [c.chosen for c in comparisons]), score(prompts, [c.rejected for c in comparisons])
+    )
 
 
 def load_oracle(params, task, root, say=print):

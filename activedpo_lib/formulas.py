@@ -35,6 +35,12 @@ def dpo_loss(chosen_reward, rejected_reward):
     return -torch.nn.functional.logsigmoid(chosen_reward - rejected_reward)
 
 
+def share_above(first, second):
+    """Share of the elements of `first` above those of `second`, ties half: agreement with labels, or a win-rate."""
+    first, second = np.asarray(first), np.asarray(second)
+    return float(np.mean((first > second) + 0.5 * (first == second)))
+
+
 def win_rate(rewards, initial_rewards):
     """Share of (response, initial LLM's response) couples of one prompt that the response wins; ties count half.
 

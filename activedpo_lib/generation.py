@@ -50,13 +50,15 @@ def _pairs(drawn, responses):
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
+def pair_name(prompt, first, second):
+    """What two responses to a prompt are called, whichever comes first."""
+    return prompt.id, frozenset((first.tokens, second.tokens))
+
+
 def without_labelled(pool, labelled):
     """The pool without the pairs that were labelled before. Raises ValueError where none is left."""
-    known = {(p.prompt.id, frozenset((p.chosen.tokens, p.rejected.tokens))) for p in labelled}
-    names = [
-        (pool.prompts[pool.owner[a]].id, frozenset((pool.responses[a].tokens, pool.responses[b].tokens)))
-        for a, b in pool.pairs
-    ]
+    known = {pair_name(p.prompt, p.chosen, p.rejected) for p in labelled}
+    names = [pair_name(pool.prompts[pool.owner[a]], pool.responses[a], pool.responses[b]) for a, b in pool.pairs]
     fresh = [name not in known for name in names]
     if not any(fresh):
         raise ValueError(

@@ -125,11 +125,6 @@ def _mean_words(params):
     return sum(len(p.text.split()) for p in task.prompts[:200]) / len(task.prompts[:200])
 
 
-def flops(params, size):
-    """FLOP of one run: all rounds' generation, measuring, DPO and evaluation."""
-    return sum(map(sum, flops_by_part(params, size).values()))
-
-
 def flops_by_part(params, size):
     """{part: [FLOP of each round]} of one run, by the cost model: generate, measure, train, evaluate."""
     from activedpo_lib.strategies import make_strategy  # brings torch along, which status does not need
@@ -172,8 +167,9 @@ def plan(profile, seeds, studies=False):
         if (cell := (params.task.name, params.model.name)) not in known:
             known[cell] = sizes(params)
     sized = [(params, known[params.task.name, params.model.name]) for params, _ in every]
-    total = sum(flops(params, size) for params, size in sized)
-    share = sum(sum(flops_by_part(p, size)["generate"]) for p, size in sized) / total
+    spent = [flops_by_part(params, size) for params, size in sized]
+    total = sum(sum(map(sum, parts.values())) for parts in spent)
+    share = sum(sum(parts["generate"]) for parts in spent) / total
     kept = {(p.task.name, p.model.name, seed): (p, known[p.task.name, p.model.name]) for p, seed in every}
     sft = sum((2 if p.model.dtype == "bfloat16" else 4) * (size.weights + size.head) for p, size in kept.values())
     disk = sft + sum(4 * p.rounds * (size.adapter + p.batch_size * p.selection.dimensions) for p, size in sized)

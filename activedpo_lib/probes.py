@@ -11,6 +11,8 @@ import numpy as np
 from activedpo_lib import checkpoints, models
 from activedpo_lib.candidates import labelled_sequences, sequences
 from activedpo_lib.design import uncertainty
+from activedpo_lib.formulas import share_above
+from activedpo_lib.generation import pair_name
 from activedpo_lib.gradients import gradient_shapes, response_features
 from activedpo_lib.logps import response_logps
 from activedpo_lib.measures import implicit_rewards, reference_logps
@@ -89,12 +91,11 @@ def picks_of(run, t):
     """Rows of `Pool.pairs` that round t picked, given its Round: matched by prompt and texts."""
     prompts = {prompt.id: prompt for prompt in run.task.prompts}
     new = [pair for pair in checkpoints.load_labelled(run.folder, t.t, prompts) if pair.round == t.t]
-    names = {_name(t.pool.pair(row)): row for row in range(len(t.pool.pairs))}
-    return np.array([names[pair.prompt.id, frozenset((pair.chosen.tokens, pair.rejected.tokens))] for pair in new])
-
-
-def _name(pair):
-    return pair.prompt.id, frozenset((pair.first.tokens, pair.second.tokens))
+    names = {}
+    for row in range(len(t.pool.pairs)):
+        pair = t.pool.pair(row)
+        names[pair_name(pair.prompt, pair.first, pair.second)] = row
+    return np.array([names[pair_name(pair.prompt, pair.chosen, pair.rejected)] for pair in new])
 
 
 def criteria(candidates, apo_ridge):
@@ -195,4 +196,4 @@ def taught(run, choose):
     others = label_pairs(run, [again.pool.pair(row) for row in rest], 1)
     chosen, rejected = np.split(implicit_rewards(policy, *labelled_sequences(others), run.params.dpo.beta), 2)
     measures, _ = evaluate_policy(run, policy, initial_rewards(run))
-    return {"agreement": float(np.mean((chosen > rejected) + 0.5 * (chosen == rejected))), "reward": measures["reward"]}
+    return {"agreement": share_above(chosen, rejected), "reward": measures["reward"]}

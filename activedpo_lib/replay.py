@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from activedpo_lib.formulas import preference_probability
+from activedpo_lib.formulas import preference_probability, share_above
 from activedpo_lib.generation import without_labelled
 from activedpo_lib.measures import implicit_rewards
 from activedpo_lib.models import encode_prompt, encode_response
@@ -59,5 +59,7 @@ def agreement(policy, tokenizer, held_out, beta, token_budget=4096):
         policy, prompts, [encode_response(tokenizer, text) for text in texts], beta, token_budget
     )
     chosen, rejected = np.split(rewards.astype(np.float64), 2)
-    right = (chosen > rejected) + 0.5 * (chosen == rejected)
-    return {"agreement": float(right.mean()), "nll": float(-np.log(preference_probability(chosen, rejected)).mean())}
+    return {
+        "agreement": share_above(chosen, rejected),
+        "nll": float(-np.log(preference_probability(chosen, rejected)).mean()),
+    }

@@ -16,7 +16,6 @@ class Study:
     """A study under one profile: `cells` maps (task, variant, strategy) to the Params of its runs; `seeds` of the batch's."""
 
     name: str
-    model: str
     cells: MappingProxyType
     most_seeds: int | None
 
@@ -53,7 +52,7 @@ def load_study(name, profile="tiny", more=None):
             for strategy in said.get("strategies") or [overrides.get("strategy", "activedpo")]:
                 found = load_params(profile, task, model, overrides=overrides | {"strategy": strategy})
                 cells[task, variant, strategy] = found
-    return Study(name, model, MappingProxyType(cells), said.get("seeds"))
+    return Study(name, MappingProxyType(cells), said.get("seeds"))
 
 
 def _scaled(overrides, params):

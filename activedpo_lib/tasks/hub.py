@@ -12,7 +12,7 @@ from activedpo_lib.streams import stream
 from activedpo_lib.tasks.files import DataError
 
 PARQUET = "refs/convert/parquet"
-TLDR, TLDR_COMPARISONS = "trl-lib/tldr", "openai/summarize_from_feedback"
+TLDR = "trl-lib/tldr"
 WEBGPT = "openai/webgpt_comparisons"
 CITATION = re.compile(r"\s*\[\d+(?:,\s*\d+)*\]")
 POST = re.compile(r"POST: (.*)\n\nTL;DR:\s*$", re.DOTALL)
@@ -38,11 +38,7 @@ def read_dataset(name, split, columns, revision=None, subset=None):
             folder = folder / subset
         source = {"path": str(folder)} if local else {"path": name, "revision": revision, "data_dir": subset}
         data = datasets.load_dataset(**source, split=split)
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # ConnectionError, DatasetNotFoundError and their kin are OSErrors
+    except (OSError, ValueError, RuntimeError) as error:  # the library's own are kin of these
         raise DataError(_unreadable(name, split, revision, local, error)) from None
     missing = [column for column in columns if column not in data.column_names]
     if missing:
