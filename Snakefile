@@ -61,7 +61,7 @@ STUDIES = {
 }
 if KNOWN:
     STUDIES["11_proposition_1"] = (["proposition"], ["fig6_proposition_1"])
-STUDY_CODE = [f"activedpo_lib/{name}.py" for name in ("plots", "study_plots", "reproduce", "probes", "theory", "clusters")]
+STUDY_CODE = [f"activedpo_lib/{name}.py" for name in ("plots", "study_plots", "reproduce", "probes", "theory", "distortion", "clusters")]
 
 
 def study_key(names):
@@ -84,6 +84,7 @@ for notebook, (names, figures) in sorted(STUDIES.items()):
             STUDY_CODE,  # no run depends on it, but what is read out of the runs does
             [f"{RUNS}/tables/{which}_{task}_{GRID.models[-1]}.csv" for which in ("activedpo", "baselines") for task in GRID.tasks],
         output: [f"{FIGURES}/{figure}.csv" for figure in figures]
+        priority: sum(len(load_study(name, PROFILE).cells) for name in names)  # the longest first, or one core waits for it
         log: f"{RUNS}/notebooks/{notebook}.ipynb"
         params: study_key(names)
         resources: gpu=CARDS
@@ -112,7 +113,7 @@ rule oracle:
     output: f"{RUNS}/tables/oracle_{{task}}.csv"
     log: f"{RUNS}/notebooks/03_oracle_{{task}}.ipynb"
     params: depends_on("task", "model", "oracle")
-    priority: 10
+    priority: 1000
     resources: gpu=CARDS
     shell: f"{EXECUTE} {{input}} {{log}} {SHARED} -p task {{wildcards.task}} -p table ../{{output}}"
 
@@ -122,7 +123,7 @@ rule sft:
     output: f"{RUNS}/tables/sft_{{task}}_{{model}}.csv"
     log: f"{RUNS}/notebooks/02_sft_{{task}}_{{model}}.ipynb"
     params: depends_on("task", "model", "sft")
-    priority: 10
+    priority: 1000
     resources: gpu=CARDS
     shell:
         f"{EXECUTE} {{input}} {{log}} {SHARED} -p task {{wildcards.task}} -p model {{wildcards.model}}"
@@ -135,6 +136,7 @@ rule activedpo:
         f"{RUNS}/tables/oracle_{{task}}.csv",
         f"{RUNS}/tables/sft_{{task}}_{{model}}.csv",
     output: f"{RUNS}/tables/activedpo_{{task}}_{{model}}.csv"
+    priority: 500
     log: f"{RUNS}/notebooks/04_activedpo_{{task}}_{{model}}.ipynb"
     params: depends_on()
     resources: gpu=CARDS
@@ -151,7 +153,7 @@ rule baselines:
     output: f"{RUNS}/tables/baselines_{{task}}_{{model}}.csv"
     log: f"{RUNS}/notebooks/05_baselines_{{task}}_{{model}}.ipynb"
     params: depends_on()
-    priority: 5
+    priority: 500
     resources: gpu=CARDS
     shell:
         f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p task {{wildcards.task}} -p model {{wildcards.model}}"

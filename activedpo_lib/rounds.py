@@ -17,6 +17,7 @@ from activedpo_lib.oracles import label
 from activedpo_lib.runs import open_run, policy_after, with_next_adapter
 from activedpo_lib.shards import shards
 from activedpo_lib.store import alone, provenance, sweep
+from activedpo_lib.strategies import make_strategy
 from activedpo_lib.training import dpo
 
 
@@ -46,17 +47,20 @@ def run_rounds(params, seed, root="runs", strategies=None, say=print, patience=1
 
 
 def _remaining_rounds(params, seed, root, strategies, say):
-    run = open_run(params, seed, root, strategies, say)
-    first = next((t for t in range(params.rounds + 1) if not checkpoints.is_finished(run.folder, t)), params.rounds + 1)
-    if first <= params.rounds:
-        policy = policy_after(run, first - 1)
-        if first == 0:
-            say(initial_round(run, policy))
-        labelled = checkpoints.load_labelled(run.folder, first - 1, {p.id: p for p in run.task.prompts})
-        for t in range(max(1, first), params.rounds + 1):
-            policy = with_next_adapter(run, policy, t)
-            policy, labelled, line = active_round(run, policy, labelled, t)
-            say(line)
+    make_strategy(params.strategy, params.selection, strategies)  # an unknown name is an error of a finished run too
+    folder = run_folder(params, seed, root)
+    left = [t for t in range(params.rounds + 1) if not checkpoints.is_finished(folder, t)]
+    if not left:  # studies read finished runs by the hundred: none of their models is needed
+        return
+    run, first = open_run(params, seed, root, strategies, say), left[0]
+    policy = policy_after(run, first - 1)
+    if first == 0:
+        say(initial_round(run, policy))
+    labelled = checkpoints.load_labelled(run.folder, first - 1, {p.id: p for p in run.task.prompts})
+    for t in range(max(1, first), params.rounds + 1):
+        policy = with_next_adapter(run, policy, t)
+        policy, labelled, line = active_round(run, policy, labelled, t)
+        say(line)
 
 
 def saved_rounds(params, seed, root):
