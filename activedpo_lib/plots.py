@@ -34,6 +34,10 @@ AXES = {
     "kl": "KL to the reference (nats a response)",
     "sft_loss": "loss on demonstrations (nats a token)",
     "evaluator_reward": "reward by the second model (logit)",
+    "wall": "seconds of the run so far",
+    "flops": "FLOP so far (cost model)",
+    "correlation": "rank correlation with the error",
+    "coverage": r"share with error $\leq \nu \sigma$",
     "oracle_reward": "reward by the oracle (logit)",
 }
 PARTS = ("generate", "measure", "select", "label", "train", "evaluate")
@@ -60,13 +64,12 @@ def look(names, by="strategy"):
     }
 
 
-def means(table, measure, by="strategy"):
-    """Mean over seeds and half width of its 95 % t interval: rows (by, round, labels, mean, half, seeds)."""
+def means(table, measure, by="strategy", x="labels"):
+    """Mean over seeds and half width of its 95 % t interval, a row a round: (by, x, mean, half)."""
     rows = []
-    for (name, number), group in table.groupby([by, "round"], sort=False):
+    for (name, _), group in table.groupby([by, "round" if "round" in table else x], sort=False):
         mean, half = interval(group[measure])
-        rows.append({by: name, "round": number, "labels": group["labels"].mean(), "mean": mean,
-                     "half": half, "seeds": len(group)})  # fmt: skip
+        rows.append({by: name, x: group[x].mean(), "mean": mean, "half": half})
     return rows
 
 
@@ -86,18 +89,21 @@ def difference_to_random(table, measure):
     return difference_to(table, measure, "random")
 
 
-def curves(table, measure, ax, by="strategy", looks=None):
-    """Mean over seeds with its 95 % interval against the number of labels, one line a strategy, set apart a little."""
-    rows = means(table, measure, by)
+def curves(table, measure, ax, by="strategy", looks=None, x="labels"):
+    """Mean over seeds with its 95 % interval against x, one line a strategy; where they share it, set apart a little."""
+    rows = means(table, measure, by, x)
     names = list(dict.fromkeys(row[by] for row in rows))
     looks = looks or look(names, by)
-    jitter = 0.05 * table["labels"].max() / max(1, table["round"].max())
+    steps = max(1, len({row[x] for row in rows}) - 1)
+    jitter = 0.05 * table[x].max() / steps if x in ("labels", "round") else 0
     for at, name in enumerate(names):
         own = [row for row in rows if row[by] == name]
-        x = np.array([row["labels"] for row in own]) + jitter * (at - (len(names) - 1) / 2)
+        places = np.array([row[x] for row in own]) + jitter * (at - (len(names) - 1) / 2)
         mean, half = (np.array([row[key] for row in own]) for key in ("mean", "half"))
-        ax.errorbar(x, mean, np.nan_to_num(half), markersize=4, linewidth=1.4, elinewidth=0.9, capsize=2, **looks[name])
-    ax.set(xlabel="labels", ylabel=AXES.get(measure, measure))
+        ax.errorbar(
+            places, mean, np.nan_to_num(half), markersize=4, linewidth=1.4, elinewidth=0.9, capsize=2, **looks[name]
+        )
+    ax.set(xlabel=AXES.get(x, x), ylabel=AXES.get(measure, measure))
     return ax
 
 

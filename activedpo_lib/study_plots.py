@@ -116,25 +116,15 @@ def proposition(correlations, scatter, coverage, title):
     figure, axes = plt.subplots(1, len(tasks) + 2, figsize=(3.6 * (len(tasks) + 2), 3.8), layout="constrained")
     names = list(dict.fromkeys(correlations["criterion"]))
     for ax, task in zip(axes, tasks, strict=False):
-        own = (
-            correlations[correlations["task"] == task]
-            .rename(columns={"round": "labels"})
-            .assign(round=lambda t: t["labels"])
-        )
-        plots.curves(own, "correlation", ax, "criterion", plots.look(names, "criterion"))
+        own = correlations[correlations["task"] == task]
+        plots.curves(own, "correlation", ax, "criterion", plots.look(names, "criterion"), x="round").set_title(task)
         ax.axhline(0, color="black", linewidth=1)
-        ax.set(title=task, xlabel="round", ylabel="rank correlation with the error")
     axes[-2].plot(*scatter, ".", markersize=3, alpha=0.5, color=plots.COLOURS["activedpo"])
     axes[-2].set(
         xlabel=r"uncertainty $\|\phi\|_{V^{-1}}$", ylabel="|error of the reward difference| (utils)", title="one pool"
     )
-    for name, own in coverage.groupby("strategy", sort=False):
-        rows = own.groupby("labels")["coverage"]
-        halves = [np.nan_to_num(plots.interval(values)[1]) for _, values in rows]
-        axes[-1].errorbar(rows.mean().index, rows.mean(), halves, linewidth=1.2, markersize=4, capsize=2,
-                          **plots.look([name])[name])  # fmt: skip
+    plots.curves(coverage, "coverage", axes[-1]).set_title("two-layer network, Eq. 5")
     axes[-1].axhline(coverage["level"].iloc[0], color="black", linestyle=":", linewidth=1)
-    axes[-1].set(xlabel="labels", ylabel=r"share with error $\leq \nu \sigma$", title="two-layer network, Eq. 5")
     axes[-1].legend(frameon=False)
     return _finish(figure, title, correlations, axes[0], 5)
 
@@ -164,16 +154,10 @@ def effects(results, measure, by, baseline, title, curves=True):
 def costs(results, title):
     """Figure 8: the same rewards against labels, wall-clock and FLOP. results: with cumulative `wall` and `flops`."""
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), sharey=True, layout="constrained")
-    looks = plots.look(list(dict.fromkeys(results["strategy"])))
-    plots.curves(results, "reward", axes[0])
-    for ax, x, label in zip(
-        axes[1:], ("wall", "flops"), ("seconds of the run so far", "FLOP so far (cost model)"), strict=True
-    ):
-        for name, style in looks.items():
-            own = results[results["strategy"] == name].groupby("round")
-            halves = [np.nan_to_num(plots.interval(group["reward"])[1]) for _, group in own]
-            ax.errorbar(own[x].mean(), own["reward"].mean(), halves, markersize=4, linewidth=1.4, capsize=2, **style)
-        ax.set_xlabel(label)
+    for ax, x in zip(axes, ("labels", "wall", "flops"), strict=True):
+        plots.curves(results, "reward", ax, x=x)
+    for ax in axes[1:]:
+        ax.set_ylabel("")
     return _finish(figure, title, results, axes[0])
 
 
