@@ -14,20 +14,20 @@ def run_study(study, seeds, root="runs", say=print):
 
     Where another process is at one of the runs, waits for it: studies share runs.
     """
-    tables, all_seeds = [], study.seeds(seeds)
-    for seed in all_seeds:  # seed by seed: whenever it is stopped, the variants have the same seeds, or nearly
+    tables = []
+    for seed in seeds:  # seed by seed: whenever it is stopped, the variants have the same seeds, or nearly
         for cell, params in study.cells.items():
             table = run_rounds(params, seed, root, say=lambda _: None, patience=float("inf"))
             table.insert(2, "variant", cell[1])
             tables.append(table)
-        done = f"{len(tables)} of {len(all_seeds) * len(study.cells)} runs"
+        done = f"{len(tables)} of {len(seeds) * len(study.cells)} runs"
         say(f"{study.name}, seed {seed}: {len(study.cells)} runs of {int(table['round'].max())} rounds; {done}")
     return pd.concat(tables, ignore_index=True)
 
 
 def opened(study, seeds, root="runs"):
     """Yield (cell as {"task", "variant", "strategy", "seed"}, Run) of a study whose rounds are all saved."""
-    for seed in study.seeds(seeds):
+    for seed in seeds:
         for (task, variant, strategy), params in study.cells.items():
             run = open_run(params, seed, root, say=lambda _: None)
             yield {"task": task, "variant": variant, "strategy": strategy, "seed": seed}, run

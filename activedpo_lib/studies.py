@@ -7,21 +7,16 @@ from types import MappingProxyType
 from activedpo_lib.params import PROFILES, ParamsError, load_grid, load_params, read_profile
 
 STUDIES = PROFILES / "studies"
-KEYS = {"tasks", "variants", "strategies", "seeds"}
+KEYS = {"tasks", "variants", "strategies"}
 FACTOR = re.compile(r"x(\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study under one profile: `cells` maps (task, variant, strategy) to the Params of its runs; `seeds` of the batch's."""
+    """A study under one profile: `cells` maps (task, variant, strategy) to the Params of its runs, whatever the seed."""
 
     name: str
     cells: MappingProxyType
-    most_seeds: int | None
-
-    def seeds(self, seeds):
-        """The seeds that this study takes of the batch's."""
-        return list(seeds)[: self.most_seeds]
 
     def digests(self):
         """{"task/variant/strategy": the params' hash}, for provenance."""
@@ -52,7 +47,7 @@ def load_study(name, profile="tiny", more=None):
             for strategy in said.get("strategies") or [overrides.get("strategy", "activedpo")]:
                 found = load_params(profile, task, model, overrides=overrides | {"strategy": strategy})
                 cells[task, variant, strategy] = found
-    return Study(name, MappingProxyType(cells), said.get("seeds"))
+    return Study(name, MappingProxyType(cells))
 
 
 def _scaled(overrides, params):
