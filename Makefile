@@ -9,6 +9,9 @@ STAMP   := .venv/made-$(shell cat pyproject.toml requirements.lock | cksum | tr 
 # uv reads no pip settings; where pip has a local folder of wheels, uv should look there too.
 LINKS   := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 
+# Where this is set, as in many containers, every kernel would compile torch and transformers anew: 9 s of its time.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: figures all-figures plan status report verify test test-slow test-slurm bench bench-slow audit lab lint bases lock clean
 
 figures: $(STAMP)

@@ -46,21 +46,22 @@ rule all:
 
 
 # The studies: each notebook runs its own, and makes these figures. What two share is run once, by whoever comes first.
+# The minutes it takes on the built-in world, 3 seeds: the longest start first, or one core waits for it at the end.
 STUDIES = {
-    "08_model_dependence": (["clusters"], ["fig2_model_dependence"]),
-    "09_normalisation": (["normalisation"], ["fig3_normalisation"]),
-    "10_projection": (["projection"], ["fig4_projection", "fig11_projection_quality"]),
-    "12_v_ablation": (["v_ablation"], ["fig7_v_ablation"]),
-    "13_costs": (["probed"], ["fig8_costs"]),
-    "14_forgetting": (["probed"], ["fig9_forgetting"]),
-    "15_what_was_picked": (["probed"], ["fig10_picks"]),
-    "16_when_does_it_pay": (["pays", "ridge"], ["fig12_when_it_pays"]),
-    "17_all_strategies": (["strategies"], ["fig13_all_strategies"]),
-    "18_replay": (["replay"], ["fig14_replay"]),
-    "19_decisions": (["decisions"], ["decisions"]),
+    "08_model_dependence": (["clusters"], ["fig2_model_dependence"], 5),
+    "09_normalisation": (["normalisation"], ["fig3_normalisation"], 9),
+    "10_projection": (["projection"], ["fig4_projection", "fig11_projection_quality"], 6),
+    "12_v_ablation": (["v_ablation"], ["fig7_v_ablation"], 4),
+    "13_costs": (["probed"], ["fig8_costs"], 1),
+    "14_forgetting": (["probed"], ["fig9_forgetting"], 4),
+    "15_what_was_picked": (["probed"], ["fig10_picks"], 2),
+    "16_when_does_it_pay": (["pays", "ridge"], ["fig12_when_it_pays"], 14),
+    "17_all_strategies": (["strategies"], ["fig13_all_strategies"], 7),
+    "18_replay": (["replay"], ["fig14_replay"], 6),
+    "19_decisions": (["decisions"], ["decisions"], 10),
 }
 if KNOWN:
-    STUDIES["11_proposition_1"] = (["proposition"], ["fig6_proposition_1"])
+    STUDIES["11_proposition_1"] = (["proposition"], ["fig6_proposition_1"], 4)
 STUDY_CODE = [f"activedpo_lib/{name}.py" for name in ("plots", "study_plots", "reproduce", "probes", "theory", "distortion", "clusters")]
 
 
@@ -73,10 +74,10 @@ def study_key(names):
 rule all_figures:
     input:
         rules.all.input,
-        [f"{FIGURES}/{figure}.csv" for _, figures in STUDIES.values() for figure in figures],
+        [f"{FIGURES}/{figure}.csv" for _, figures, _ in STUDIES.values() for figure in figures],
 
 
-for notebook, (names, figures) in sorted(STUDIES.items()):
+for notebook, (names, figures, minutes) in sorted(STUDIES.items()):
     rule:
         name: notebook[3:]
         input:
@@ -84,7 +85,7 @@ for notebook, (names, figures) in sorted(STUDIES.items()):
             STUDY_CODE,  # no run depends on it, but what is read out of the runs does
             [f"{RUNS}/tables/{which}_{task}_{GRID.models[-1]}.csv" for which in ("activedpo", "baselines") for task in GRID.tasks],
         output: [f"{FIGURES}/{figure}.csv" for figure in figures]
-        priority: sum(len(load_study(name, PROFILE).cells) for name in names)  # the longest first, or one core waits for it
+        priority: minutes
         log: f"{RUNS}/notebooks/{notebook}.ipynb"
         params: study_key(names)
         resources: gpu=CARDS
@@ -166,6 +167,7 @@ rule over_optimisation:
         f"{RUNS}/tables/baselines_{GRID.tasks[0]}_{GRID.models[0]}.csv",
     output: f"{RUNS}/tables/over_optimisation.csv"
     log: f"{RUNS}/notebooks/07_over_optimisation.ipynb"
+    priority: 3
     params: depends_on()
     resources: gpu=CARDS
     shell: f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p seeds '{SEEDS[:3]}' -p table ../{{output}}"

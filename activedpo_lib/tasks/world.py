@@ -1,6 +1,6 @@
 """The built-in world (`world.md`): two seeded tasks whose truth is known. Everything is drawn from named streams."""
 
-from functools import partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 
 from activedpo_lib.records import Comparison, Prompt, Task
@@ -87,6 +87,7 @@ def comparisons(language, prompts, rng, damaged=0.2):
     return tuple(rows)
 
 
+@lru_cache(maxsize=4)  # drawn from its arguments alone; a study opens some hundred runs on one of them
 def world_task(name, sft_rows, comparison_rows, prompt_rows, evaluation_rows, split="figures", damaged=0.2,
                skew=1.0):  # fmt: skip
     """The task `tldr` or `webgpt` of the built-in world; without comparison_rows, no comparison is held out either.
