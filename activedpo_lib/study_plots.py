@@ -17,7 +17,7 @@ def _finish(figure, title, table, handles_of=None, ncols=4):
 
 def model_dependence(final, title):
     """Figure 2: each model on each subset, reward and win-rate. final: one row a (model_name, subset, seed)."""
-    figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.8), layout="constrained")
     models, subsets = sorted(final["model_name"].unique()), sorted(final["subset"].unique())
     looks = plots.look(models, "model_name")
     for ax, measure in zip(axes, ("reward", "win_rate"), strict=True):
@@ -113,7 +113,7 @@ def proposition(correlations, scatter, coverage, title):
     rows (strategy, experiment, labels, coverage), its column `level` what the constant was fitted to.
     """
     tasks = list(dict.fromkeys(correlations["task"]))
-    figure, axes = plt.subplots(1, len(tasks) + 2, figsize=(3.6 * (len(tasks) + 2), 3.8), layout="constrained")
+    figure, axes = plt.subplots(1, len(tasks) + 2, figsize=(3.6 * (len(tasks) + 2), 4.3), layout="constrained")
     names = list(dict.fromkeys(correlations["criterion"]))
     for ax, task in zip(axes, tasks, strict=False):
         own = correlations[correlations["task"] == task]
@@ -163,7 +163,7 @@ def costs(results, title):
 
 def panels(results, measures, title):
     """One panel a measure, one line a strategy, against labels (Figure 9)."""
-    figure, axes = plt.subplots(1, len(measures), figsize=(3.5 * len(measures), 3.4), layout="constrained")
+    figure, axes = plt.subplots(1, len(measures), figsize=(3.5 * len(measures), 3.9), layout="constrained")
     for ax, measure in zip(np.atleast_1d(axes), measures, strict=True):
         plots.curves(results, measure, ax)
     return _finish(figure, title, results, np.atleast_1d(axes)[0])
