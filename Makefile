@@ -15,10 +15,10 @@ export PYTHONDONTWRITEBYTECODE :=
 .PHONY: figures all-figures plan status report verify test test-slow test-slurm bench bench-slow audit lab lint bases lock clean
 
 figures: $(STAMP)
-	@$(BIN)/python -m activedpo_lib.batch $(PROFILE) --seeds $(SEEDS) --cores $(CORES) $(if $(CLUSTER),--cluster $(CLUSTER))
+	@$(BIN)/python -m activedpo_lib.batch.batch $(PROFILE) --seeds $(SEEDS) --cores $(CORES) $(if $(CLUSTER),--cluster $(CLUSTER))
 
 all-figures: $(STAMP)
-	@$(BIN)/python -m activedpo_lib.batch $(PROFILE) --studies --seeds $(SEEDS) --cores $(CORES) $(if $(CLUSTER),--cluster $(CLUSTER))
+	@$(BIN)/python -m activedpo_lib.batch.batch $(PROFILE) --studies --seeds $(SEEDS) --cores $(CORES) $(if $(CLUSTER),--cluster $(CLUSTER))
 
 test: lint
 	@$(BIN)/python -m pytest
@@ -30,13 +30,13 @@ test-slow: $(STAMP)
 	@$(BIN)/python -m pytest -m slow
 
 plan status: $(STAMP)
-	@$(BIN)/python -m activedpo_lib.overview $@ $(PROFILE) --seeds $(SEEDS) $(if $(STUDIES),--studies)
+	@$(BIN)/python -m activedpo_lib.batch.overview $@ $(PROFILE) --seeds $(SEEDS) $(if $(STUDIES),--studies)
 
 report: $(STAMP)
-	@$(BIN)/python -m activedpo_lib.report $(PROFILE)
+	@$(BIN)/python -m activedpo_lib.batch.report $(PROFILE)
 
 verify: $(STAMP)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m activedpo_lib.verify $(PROFILE)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m activedpo_lib.batch.verify $(PROFILE)
 
 audit: $(STAMP)
 	@$(BIN)/uv tool run pip-audit==2.10.1 --no-deps --disable-pip -r requirements.lock
@@ -57,7 +57,7 @@ lab: $(STAMP)
 
 bases: $(STAMP)
 	rm -rf activedpo_lib/assets/llama-0 activedpo_lib/assets/gemma-0 activedpo_lib/assets/llama-1
-	OMP_NUM_THREADS=1 $(BIN)/python -m activedpo_lib.bases
+	OMP_NUM_THREADS=1 $(BIN)/python -m activedpo_lib.batch.bases
 
 lock: $(STAMP)
 	$(BIN)/uv pip compile pyproject.toml --all-extras --python-version 3.11 $(LINKS) --no-emit-index-url --no-annotate --no-header -q \

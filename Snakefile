@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)
-from activedpo_lib.batch import figures_folder
+from activedpo_lib.batch.batch import figures_folder
 from activedpo_lib.params import load_grid, load_params
-from activedpo_lib.slots import cards
+from activedpo_lib.batch.slots import cards
 from activedpo_lib.store import key, source_digest
-from activedpo_lib.studies import load_study
+from activedpo_lib.study.studies import load_study
 
 PROFILE = str(config.get("profile", "tiny"))
 NAME = Path(PROFILE).stem
@@ -26,7 +26,7 @@ def cell(task, model):
 KNOWN = cell(None, None).task.source == "world"  # only there is the truth known
 # Cards that a job needs: one a process of its runs, where this machine has any or the profile asks a cluster for them.
 CARDS = cell(None, None).processes if GRID.gpu or cards() else 0
-EXECUTE = f"{sys.executable} -m activedpo_lib.execute --gpus {CARDS} --jobs-per-gpu {GRID.jobs_per_gpu}"
+EXECUTE = f"{sys.executable} -m activedpo_lib.batch.execute --gpus {CARDS} --jobs-per-gpu {GRID.jobs_per_gpu}"
 # Notebooks run in notebooks/, so their paths start from there.
 SHARED = f"-p profile {PROFILE} -p root ../{RUNS}"
 
@@ -62,7 +62,7 @@ STUDIES = {
 }
 if KNOWN:
     STUDIES["11_proposition_1"] = (["proposition"], ["fig6_proposition_1"], 4)
-STUDY_CODE = [f"activedpo_lib/{name}.py" for name in ("plots", "study_plots", "reproduce", "probes", "theory", "distortion", "clusters")]
+STUDY_CODE = [f"activedpo_lib/study/{name}.py" for name in ("plots", "study_plots", "reproduce", "probes", "theory", "distortion", "clusters")]
 
 
 def study_key(names):
@@ -176,7 +176,7 @@ rule over_optimisation:
 rule main_results:
     input:
         "notebooks/06_main_results.ipynb",
-        "activedpo_lib/plots.py",  # no number depends on it, but these pictures do
+        "activedpo_lib/study/plots.py",  # no number depends on it, but these pictures do
         expand(
             f"{RUNS}/tables/{{which}}_{{task}}_{{model}}.csv",
             which=["activedpo", "baselines"], task=GRID.tasks, model=GRID.models,

@@ -4,13 +4,13 @@ import importlib
 
 _HOMES = {
     "load_params": "params",
-    "run_rounds": "rounds",
-    "STRATEGIES": "strategies",
-    "select_greedy": "design",
-    "response_features": "gradients",
-    "make_projection": "projection",
-    "implicit_reward": "formulas",
-    "win_rate": "formulas",
+    "run_rounds": "runs.rounds",
+    "STRATEGIES": "method.strategies",
+    "select_greedy": "method.design",
+    "response_features": "method.gradients",
+    "make_projection": "method.projection",
+    "implicit_reward": "method.formulas",
+    "win_rate": "method.formulas",
 }
 __all__ = sorted(_HOMES)
 

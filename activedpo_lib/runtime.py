@@ -68,5 +68,6 @@ def need_files(folder, *names):
     if missing:
         raise FileNotFoundError(
             f"{folder} is not a model folder: it lacks {missing}; save one there with model.save_pretrained(folder) "
-            "and tokenizer.save_pretrained(folder), or rewrite pickled weights (*.bin): `python -m activedpo_lib.hub NAME FOLDER`"
+            "and tokenizer.save_pretrained(folder), or rewrite pickled weights (*.bin): "
+            "`python -m activedpo_lib.runs.hub NAME FOLDER`"
         )

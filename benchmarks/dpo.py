@@ -6,12 +6,12 @@ from datasets import Dataset
 from transformers import PrinterCallback
 from trl import DPOConfig, DPOTrainer
 
-from activedpo_lib import models
-from activedpo_lib.models import adapter_state, set_adapter_state, word_tokenizer
+from activedpo_lib.method import models
+from activedpo_lib.method.models import adapter_state, set_adapter_state, word_tokenizer
+from activedpo_lib.method.training import dpo
 from activedpo_lib.records import LabelledPair, Prompt, Response
 from activedpo_lib.runtime import quiet
 from activedpo_lib.streams import stream
-from activedpo_lib.training import dpo
 from benchmarks.measure import Row, interleaved, ratio
 from benchmarks.references import hand_written_dpo
 from benchmarks.subjects import LINEARS, llama, sequences

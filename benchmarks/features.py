@@ -1,7 +1,7 @@
 """Per-response gradients, 15M parameters, r 16, 16 responses a batch: against one training step over the same tokens."""
 
-from activedpo_lib.gradients import gradient_shapes, response_features
-from activedpo_lib.projection import make_projection
+from activedpo_lib.method.gradients import gradient_shapes, response_features
+from activedpo_lib.method.projection import make_projection
 from benchmarks.measure import Row, interleaved, peak_mib, ratio
 from benchmarks.references import dense_seconds, one_backward_each, plain_step, vmapped_gradients
 from benchmarks.subjects import llama, sequences

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from activedpo_lib.generation import sample
+from activedpo_lib.method.generation import sample
 from benchmarks.measure import Row, interleaved, ratio
 from benchmarks.subjects import llama, sequences
 

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig
 
-from activedpo_lib import models
-from activedpo_lib.candidates import pair_features
-from activedpo_lib.design import select_greedy
-from activedpo_lib.gradients import gradient_shapes, response_features
-from activedpo_lib.projection import make_projection
+from activedpo_lib.method import models
+from activedpo_lib.method.candidates import pair_features
+from activedpo_lib.method.design import select_greedy
+from activedpo_lib.method.gradients import gradient_shapes, response_features
+from activedpo_lib.method.projection import make_projection
 from activedpo_lib.records import Features
 from activedpo_lib.runtime import device, quiet
 from activedpo_lib.streams import stream

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from activedpo_lib.design import select_greedy
+from activedpo_lib.method.design import select_greedy
 from benchmarks.measure import Row, interleaved, peak_mib
 from benchmarks.subjects import world_pairs
 

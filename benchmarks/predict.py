@@ -1,6 +1,6 @@
 """What the cost model says of large pools: `python -m benchmarks.predict` prints the table of benchmarks/README.md."""
 
-from activedpo_lib.costs import ASSUMED_GPU, Sizes, selection_bytes
+from activedpo_lib.study.costs import ASSUMED_GPU, Sizes, selection_bytes
 
 READ = 2e9  # bytes a second of a local disk, a GPU's own slice each
 LLAMA_7B = Sizes(weights=6.48e9, head=0.13e9, adapter=134e6, prompt=192, response=160)

@@ -2,8 +2,8 @@
 
 import torch
 
-from activedpo_lib.gradients import gradient_shapes
-from activedpo_lib.projection import make_projection
+from activedpo_lib.method.gradients import gradient_shapes
+from activedpo_lib.method.projection import make_projection
 from benchmarks.measure import Row, interleaved, ratio
 from benchmarks.references import dense_seconds, plain_step
 from benchmarks.subjects import llama, sequences

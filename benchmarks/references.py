@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from scipy.linalg import solve_triangular
 
-from activedpo_lib.logps import batch_logps, batches
+from activedpo_lib.method.logps import batch_logps, batches
 from benchmarks.measure import once
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from activedpo_lib.design import select_greedy
+from activedpo_lib.method.design import select_greedy
 from benchmarks.measure import Row, interleaved, once, ratio
 from benchmarks.references import explicit_inverse, full_dual, sherman_morrison
 from benchmarks.subjects import world_pairs

@@ -6,12 +6,12 @@ import tempfile
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from activedpo_lib import candidates, models
-from activedpo_lib.generation import generate
-from activedpo_lib.gradients import gradient_shapes, response_features
+from activedpo_lib.method import candidates, models
+from activedpo_lib.method.generation import generate
+from activedpo_lib.method.gradients import gradient_shapes, response_features
+from activedpo_lib.method.projection import make_projection
 from activedpo_lib.params import load_params
-from activedpo_lib.projection import make_projection
-from activedpo_lib.rounds import active_round, initial_round, open_run, sample_prompts
+from activedpo_lib.runs.rounds import active_round, initial_round, open_run, sample_prompts
 from activedpo_lib.runtime import seeded
 from activedpo_lib.streams import stream
 

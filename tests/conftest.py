@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -10,7 +11,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import pytest
 import torch
 
-from activedpo_lib import models
+from activedpo_lib.method import models
 from activedpo_lib.records import Prompt
 from activedpo_lib.streams import stream
 from activedpo_lib.tasks.words import vocabulary
@@ -62,9 +63,11 @@ HOME = Path(__file__).resolve().parent.parent
 @pytest.fixture
 def copy_of_project(tmp_path):
     """(folder, environment): the project without its results, to be run and killed there by other processes."""
-    left_out = shutil.ignore_patterns(
-        ".venv", ".git", "runs", ".snakemake", "__pycache__", "data", "smoke", ".hypothesis"
-    )
-    shutil.copytree(HOME, tmp_path / "project", ignore=left_out)
+    command = ["git", "ls-files", "-co", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=HOME, capture_output=True, text=True, check=True).stdout
+    for name in listed.splitlines():
+        if (HOME / name).is_file():
+            (tmp_path / "project" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(HOME / name, tmp_path / "project" / name)
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "project"), "OMP_NUM_THREADS": "1"}
     return tmp_path / "project", environment

@@ -9,10 +9,11 @@ from conftest import make_policy, make_sequences
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from activedpo_lib import models, reward_models, rounds
-from activedpo_lib.design import select_greedy
-from activedpo_lib.oracles import OracleFailed, finite
+from activedpo_lib.method import models, reward_models
+from activedpo_lib.method.design import select_greedy
+from activedpo_lib.method.oracles import OracleFailed, finite
 from activedpo_lib.params import ParamsError, load_grid, load_params
+from activedpo_lib.runs import rounds
 from activedpo_lib.tasks.files import DataError, read_rows
 
 # --- params: one override each, and what is said of it
@@ -266,7 +267,7 @@ def test_prompts_longer_than_the_context_are_named():
 
 
 def test_unequal_prompts_and_responses_are_named():
-    from activedpo_lib.logps import response_logps
+    from activedpo_lib.method.logps import response_logps
 
     prompts, responses = make_sequences(3)
     with pytest.raises(ValueError, match="each response needs its prompt: got 3 prompts, 2 responses"):

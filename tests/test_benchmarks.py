@@ -7,9 +7,9 @@ import pytest
 import torch
 from conftest import make_policy
 
-from activedpo_lib.design import select_greedy
-from activedpo_lib.gradients import gradient_shapes, response_features
-from activedpo_lib.projection import make_projection
+from activedpo_lib.method.design import select_greedy
+from activedpo_lib.method.gradients import gradient_shapes, response_features
+from activedpo_lib.method.projection import make_projection
 from activedpo_lib.streams import stream
 from benchmarks import gpu, measure, references
 

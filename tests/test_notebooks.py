@@ -21,7 +21,10 @@ RUNS = HOME / "runs" / "smoke"
 def smoke():
     """The smoke pipeline, run or found up to date."""
     done = subprocess.run(
-        [sys.executable, "-m", "activedpo_lib.batch", "smoke", "--studies"], cwd=HOME, capture_output=True, text=True
+        [sys.executable, "-m", "activedpo_lib.batch.batch", "smoke", "--studies"],
+        cwd=HOME,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return done
@@ -84,8 +87,8 @@ def test_each_committed_figure_has_its_table(name):
 
 
 def test_no_two_strategies_look_alike():
-    from activedpo_lib import plots
-    from activedpo_lib.strategies import STRATEGIES
+    from activedpo_lib.method.strategies import STRATEGIES
+    from activedpo_lib.study import plots
 
     looks = plots.look(STRATEGIES)
     assert len({look["color"] for look in looks.values()}) == len(STRATEGIES)
@@ -103,7 +106,10 @@ def test_every_strategy_starts_from_the_same_evaluation_and_labels_alike(smoke):
 def test_a_second_call_finds_everything_done(smoke):
     before = {path: path.stat().st_mtime_ns for path in RUNS.glob("tables/*.csv")}
     done = subprocess.run(
-        [sys.executable, "-m", "activedpo_lib.batch", "smoke", "--studies"], cwd=HOME, capture_output=True, text=True
+        [sys.executable, "-m", "activedpo_lib.batch.batch", "smoke", "--studies"],
+        cwd=HOME,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0
     assert {path: path.stat().st_mtime_ns for path in RUNS.glob("tables/*.csv")} == before

@@ -1,0 +1,34 @@
+"""One of the processes that share a run (floor 7): `torchrun -m activedpo_lib.runs.worker JOB`, see launch.py."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+
+from activedpo_lib.params import build
+from activedpo_lib.runs.rounds import run_rounds
+from activedpo_lib.schema import Params
+
+
+def main(job):
+    """Run the job's rounds with the other processes; the first one speaks."""
+    state = PartialState(cpu=not torch.cuda.is_available())
+    values = json.loads(Path(job).read_text(encoding="utf-8"))
+    params = build(Params, values["params"], "")
+    if state.num_processes != params.processes:
+        raise RuntimeError(
+            f"expected {params.processes} processes, found {state.num_processes}: start this with launch.py"
+        )
+
+    def say(line):
+        if state.is_main_process:
+            print(line, flush=True)
+
+    run_rounds(params, values["seed"], values["root"], say=say)
+    state.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,102 @@
+"""The strict wrapper around papermill, and the batch's command line."""
+
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from activedpo_lib.batch import batch
+from activedpo_lib.batch.execute import NotebookError, checked, declared, execute, main
+
+
+def notebook(path, cells, tagged=True):
+    book = new_notebook(cells=[new_code_cell(source) for source in cells])
+    book.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    if tagged:
+        book.cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(book, path)
+    return path
+
+
+PARAMETERS = 'profile = "tiny"\nseeds = [0]\nrate = 0.5\ncount = 3\nflag = True\nfree = None'
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"profil": "x"}, "has no parameter 'profil'; did you mean profile?"),
+        ({"zzz": 1}, r"has no parameter 'zzz'; it takes \['count', 'flag'"),
+        ({"seeds": 3}, "seeds must be list, got int 3"),
+        ({"rate": "1e-5"}, r"rate must be float, got str '1e-5' \(YAML reads 1e-5 as text: write 1.0e-5\)"),
+        ({"count": 1.5}, "count must be int, got float 1.5"),
+        ({"count": True}, "count must be int, got bool True"),
+        ({"profile": 7}, "profile must be str, got int 7"),
+        ({"seeds": []}, r"seeds must be a list of at least one int, got \[\]"),
+        ({"seeds": [0, "1"]}, r"seeds must be a list of at least one int, got \[0, '1'\]"),
+        ({"seeds": [1, 1]}, r"seeds must have each value once and none below 0, got \[1, 1\]"),
+        ({"seeds": [-1]}, "seeds must have each value once and none below 0"),
+    ],
+)
+def test_a_bad_parameter_is_named_before_a_kernel_starts(values, message, tmp_path):
+    with pytest.raises(NotebookError, match=message):
+        execute(notebook(tmp_path / "a.ipynb", [PARAMETERS]), tmp_path / "out.ipynb", values)
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_good_parameters_pass(tmp_path):
+    path = notebook(tmp_path / "a.ipynb", [PARAMETERS])
+    values = {"seeds": [1, 2], "rate": 1, "free": "anything", "profile": "smoke"}
+    assert checked(path, values) == values
+    assert declared(path)["seeds"] == [0]
+
+
+def test_a_notebook_without_parameters_or_that_is_missing_is_named(tmp_path):
+    with pytest.raises(NotebookError, match="has no cell tagged `parameters`"):
+        declared(notebook(tmp_path / "a.ipynb", ["x = 1"], tagged=False))
+    with pytest.raises(NotebookError, match="is not a file; the notebooks are in notebooks/"):
+        declared(tmp_path / "none.ipynb")
+
+
+def test_a_failing_cell_leaves_the_copy_with_its_traceback(tmp_path, capsys):
+    path = notebook(tmp_path / "a.ipynb", ["x = 1", "print('before')", "1 / 0"])
+    assert main([str(path), str(tmp_path / "out.ipynb"), "-p", "x", "2"]) == 1
+    assert "ZeroDivisionError: division by zero" in capsys.readouterr().err
+    outputs = [o for cell in nbformat.read(tmp_path / "out.ipynb", 4).cells for o in cell.get("outputs", [])]
+    assert any(o.output_type == "error" for o in outputs)
+
+
+def test_refused_parameters_exit_with_two(tmp_path, capsys):
+    path = notebook(tmp_path / "a.ipynb", ["x = 1"])
+    assert main([str(path), str(tmp_path / "out.ipynb"), "-p", "y", "2"]) == 2
+    assert "has no parameter 'y'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("profile", ["tinny", "no/where.yaml"])
+def test_the_batch_refuses_an_unknown_profile(profile, capsys):
+    assert batch.main([profile]) == 2
+    assert "no profile '" in (said := capsys.readouterr().err)
+    assert profile in said
+
+
+def test_two_batches_of_one_profile_do_not_run_at_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(batch, "HOME", tmp_path)
+    waiting = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(30)"]
+    monkeypatch.setattr(batch, "snakemake", lambda *_: waiting)
+    import fcntl
+
+    (tmp_path / "runs" / "smoke").mkdir(parents=True)
+    with open(tmp_path / "runs" / "smoke" / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert batch.run("smoke", 1, 1) == 2
+    assert "another batch of profile smoke is running" in capsys.readouterr().err
+
+
+def test_a_second_process_waits_for_the_first_to_finish_a_notebook(tmp_path):
+    path = notebook(tmp_path / "a.ipynb", ["x = 1", "import time; time.sleep(3)"])
+    command = [sys.executable, "-m", "activedpo_lib.batch.execute", str(path), str(tmp_path / "out.ipynb")]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate()[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    assert sum("is being written by another process; waiting for it" in text for text in said) == 1

@@ -1,0 +1,216 @@
+"""Runs of the smoke profile, with the true utility as oracle: real generation, gradients, DPO and checkpoints."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import make_policy
+
+from activedpo_lib.method import models, training
+from activedpo_lib.method.logps import response_logps
+from activedpo_lib.method.strategies import STRATEGIES
+from activedpo_lib.params import load_params
+from activedpo_lib.runs import checkpoints, rounds
+from activedpo_lib.runs.rounds import open_run, pool_of_round, run_folder, run_rounds, sample_prompts
+from activedpo_lib.runs.run import labelled_pairs
+from activedpo_lib.streams import stream
+
+SETTINGS = {"oracle.kind": "utility", "task.sft_rows": 32, "rounds": 3}
+TIMES = [
+    "seconds",
+    "cpu_seconds",
+    *(f"seconds_{p}" for p in ("generate", "measure", "select", "label", "train", "evaluate")),
+]
+
+
+def params(strategy="activedpo", **more):
+    return load_params("smoke", strategy=strategy, overrides=SETTINGS | more)
+
+
+def silent(_):
+    pass
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+def results(table):
+    return table.drop(columns=TIMES, errors="ignore")
+
+
+@pytest.mark.parametrize("strategy", ["activedpo", "apo"])
+@pytest.mark.parametrize("killed_after", [0, 1, 2])
+def test_a_killed_and_resumed_run_gives_the_same_table_and_labels(strategy, killed_after, root, tmp_path, monkeypatch):
+    unbroken = run_rounds(params(strategy), 0, root, say=silent)
+    shutil.copytree(root / "sft", tmp_path / "sft")
+    real = checkpoints.save_round
+
+    def killed(run, t, *rest):
+        if t > killed_after:
+            raise KeyboardInterrupt
+        real(run, t, *rest)
+
+    monkeypatch.setattr(checkpoints, "save_round", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_rounds(params(strategy), 0, tmp_path, say=silent)
+    monkeypatch.undo()
+    resumed = run_rounds(params(strategy), 0, tmp_path, say=silent)
+    pd.testing.assert_frame_equal(results(resumed), results(unbroken), check_exact=True)
+    for t in range(1, 4):
+        files = [run_folder(params(strategy), 0, r) / f"round{t}" / "labelled.json" for r in (root, tmp_path)]
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_features_in_files_give_the_same_table_and_leave_none_behind(root):
+    in_memory = run_rounds(params(), 0, root, say=silent)
+    on_disk = params(**{"selection.memory_mib": 0})
+    pd.testing.assert_frame_equal(results(run_rounds(on_disk, 0, root, say=silent)), results(in_memory))
+    folder = run_folder(on_disk, 0, root)
+    assert sorted(path.name for path in folder.iterdir()) == [f"round{t}" for t in range(4)]
+
+
+def test_a_finished_run_is_read_and_not_run_again(root, monkeypatch):
+    first = run_rounds(params(), 0, root, say=silent)
+    monkeypatch.setattr(rounds, "active_round", None)
+    pd.testing.assert_frame_equal(run_rounds(params(), 0, root, say=silent), first)
+
+
+def test_all_strategies_share_prompts_seeds_and_the_first_pool(root):
+    pools, prompts, evaluations = [], [], []
+    for strategy in STRATEGIES:
+        run = open_run(params(strategy), 0, root, say=silent)
+        policy = models.with_adapter(run.base, run.lora, run.stream("adapter"))
+        drawn = sample_prompts(run.task.prompts, run.params.generation.prompts, run.stream("prompts", 1))
+        prompts.append([p.id for p in drawn])
+        pool = pool_of_round(run, policy, drawn, (), 1)
+        pools.append([r.tokens for r in pool.responses])
+        evaluations.append([p.id for p in run.task.evaluation])
+    assert all(other == pools[0] for other in pools)
+    assert all(other == prompts[0] for other in prompts)
+    assert all(other == evaluations[0] for other in evaluations)
+    rows = [run_rounds(params(s), 0, root, say=silent).iloc[0] for s in STRATEGIES]
+    assert len({row["reward"] for row in rows}) == 1
+
+
+def test_apo_never_regenerates_responses(root):
+    run = open_run(params("apo"), 0, root, say=silent)
+    policy = models.with_adapter(run.base, run.lora, run.stream("adapter"))
+    drawn = run.task.prompts[:5]
+    before = pool_of_round(run, policy, drawn, (), 1)
+    for name, parameter in policy.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(std=0.5, generator=torch.Generator().manual_seed(0))
+    after = pool_of_round(run, policy, drawn, (), 3)
+    assert [r.tokens for r in before.responses] == [r.tokens for r in after.responses]
+
+
+def test_evaluation_prompts_are_in_no_pool(root):
+    task = open_run(params(), 0, root, say=silent).task
+    assert not {p.text for p in task.evaluation} & {p.text for p in task.prompts}
+
+
+def test_picked_pairs_leave_the_pool(root):
+    run_rounds(params("apo"), 0, root, say=silent)
+    run = open_run(params("apo"), 0, root, say=silent)
+    policy = models.with_adapter(run.base, run.lora, run.stream("adapter"))
+    labelled = labelled_pairs(params("apo"), 0, root)
+    prompts = list({p.prompt.id: p.prompt for p in labelled if p.round == 1}.values())
+    pool = pool_of_round(run, policy, prompts, labelled, 2)
+    left = {frozenset((pool.responses[a].tokens, pool.responses[b].tokens)) for a, b in pool.pairs}
+    assert not left & {frozenset((p.chosen.tokens, p.rejected.tokens)) for p in labelled}
+
+
+def test_labels_follow_the_oracle(root):
+    run_rounds(params(), 0, root, say=silent)
+    utility = open_run(params(), 0, root, say=silent).task.utility
+    labelled = labelled_pairs(params(), 0, root)
+    assert len(labelled) == 3 * params().batch_size
+    assert all(utility(p.prompt, p.chosen.text) >= utility(p.prompt, p.rejected.text) for p in labelled)
+
+
+def test_reference_of_round_two_is_pi_sft(root, tmp_path):
+    """The reference trap: TRL must compare with pi_SFT, not with a copy of the last round's adapter."""
+    run_rounds(params("random"), 0, root, say=silent)
+    run = open_run(params("random"), 0, root, say=silent)
+    labelled = labelled_pairs(params("random"), 0, root)
+    sequences = [p.prompt_tokens for p in labelled], [p.chosen.tokens for p in labelled]
+    truth = response_logps(run.base, *sequences)
+    policy = models.with_adapter(run.base, run.lora, run.stream("adapter"))
+    models.set_adapter_state(policy, checkpoints.load_adapter(run.folder, 1))
+    moved = response_logps(policy, *sequences)
+    trainer = training.dpo_trainer(
+        policy, run.tokenizer, labelled, run.lora, stream(0, "t"), str(tmp_path),
+        beta=0.1, epochs=1, learning_rate=1e-3, batch_size=4, warmup=0.0,
+    )  # fmt: skip
+    found = np.array(trainer.train_dataset["ref_chosen_logps"])
+    np.testing.assert_allclose(found, truth, atol=1e-3)
+    assert np.abs(moved - truth).max() > 0.01
+    started = response_logps(trainer.model, *sequences)
+    np.testing.assert_allclose(started, moved, atol=1e-3)
+
+
+@pytest.mark.parametrize("train_on", ["new", "all", "all_from_sft"])
+def test_d5_trains_on_what_it_says(train_on, root, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        rounds, "dpo", lambda policy, _tok, data, *_, **__: (seen.append((policy, len(data))) or policy, 0.0)
+    )
+    run = open_run(params(**{"dpo.train_on": train_on}), 0, root, say=silent)
+    policy = make_policy()
+    result, _ = rounds.train(run, policy, (1, 2, 3), (4, 5), 2)
+    assert seen[0][1] == {"new": 2, "all": 5, "all_from_sft": 5}[train_on]
+    is_fresh = all(not p.any() for n, p in result.named_parameters() if "lora_B" in n)
+    assert is_fresh == (train_on == "all_from_sft")
+
+
+def test_d3_keeps_or_re_embeds_the_past(root, monkeypatch):
+    seen = {}
+    real = rounds.measure
+
+    def spy(*arguments, **more):
+        columns = real(*arguments, **more)
+        seen[more["kept_phi"] is not None] = columns.past_phi
+        return columns
+
+    monkeypatch.setattr(rounds, "measure", spy)
+    for past in ("keep", "reembed"):
+        run_rounds(params(**{"selection.past": past, "rounds": 2}), 1, root, say=silent)
+    kept = checkpoints.load_array(run_folder(params(**{"selection.past": "keep", "rounds": 2}), 1, root), 1, "phi")
+    np.testing.assert_array_equal(seen[True], kept)
+    assert seen[False].shape == kept.shape
+    assert np.abs(seen[False] - kept).max() > 1e-3
+
+
+def test_the_ridge_is_set_once_from_the_first_pool(root):
+    run_rounds(params(), 0, root, say=silent)
+    folder = run_folder(params(), 0, root)
+    ridges = [float(checkpoints.load_array(folder, t, "ridge")) for t in (1, 2, 3)]
+    assert ridges[0] == ridges[1] == ridges[2] > 0
+
+
+def test_a_saved_round_carries_its_provenance(root):
+    run_rounds(params(), 0, root, say=silent)
+    found = rounds.checkpoints.read_json(run_folder(params(), 0, root) / "round1" / "provenance.json")
+    assert found["params"] == params().digest()
+    assert found["seed"] == 0
+    assert {"torch", "trl", "peft"} <= set(found["packages"])
+
+
+def test_a_strategy_of_your_own_runs_without_touching_the_library(root):
+    from activedpo_lib.method.design import largest
+    from activedpo_lib.records import Strategy
+
+    def widest(_settings):
+        def select(candidates, batch_size, stream):
+            return largest(abs(candidates.margin), batch_size, stream.keys(candidates.ids))
+
+        return Strategy(frozenset({"margin"}), select)
+
+    table = run_rounds(params("widest", rounds=1), 0, root, strategies={"widest": widest}, say=silent)
+    assert table["labels"].tolist() == [0, 6]
+    with pytest.raises(ValueError, match="no strategy 'widest'; known are"):
+        run_rounds(params("widest", rounds=1), 0, root, say=silent)
