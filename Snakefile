@@ -7,8 +7,8 @@ from pathlib import Path
 sys.path.insert(0, workflow.basedir)
 from activedpo_lib.batch.batch import figures_folder
 from activedpo_lib.params import load_grid, load_params
-from activedpo_lib.batch.slots import cards
-from activedpo_lib.store import key, source_digest
+from activedpo_lib.batch.gpus import cards
+from activedpo_lib.store import content_key, source_digest
 from activedpo_lib.study.studies import load_study
 
 PROFILE = str(config.get("profile", "tiny"))
@@ -33,7 +33,7 @@ SHARED = f"-p profile {PROFILE} -p root ../{RUNS}"
 
 def depends_on(*parts):
     """A hash of the parameters, the user's files and the library's code: a change of any reruns the job."""
-    return lambda wildcards: key(cell(getattr(wildcards, "task", None), getattr(wildcards, "model", None)), *parts)
+    return lambda wildcards: content_key(cell(getattr(wildcards, "task", None), getattr(wildcards, "model", None)), *parts)
 
 
 rule all:
@@ -68,7 +68,7 @@ STUDY_CODE = [f"activedpo_lib/study/{name}.py" for name in ("plots", "study_plot
 def study_key(names):
     """A hash of the parameters of every run of these studies, and of the library's code."""
     digests = [load_study(name, PROFILE).digests() for name in names]
-    return lambda wildcards: f"{key(cell(None, None))} {digests}"
+    return lambda wildcards: f"{content_key(cell(None, None))} {digests}"
 
 
 rule all_figures:

@@ -1,4 +1,6 @@
-"""A companion to *ActiveDPO: Active Direct Preference Optimization for Sample-Efficient Alignment*."""
+"""A companion to *ActiveDPO: Active Direct Preference Optimization for Sample-Efficient
+Alignment*.
+"""
 
 import importlib
 
@@ -16,7 +18,9 @@ __all__ = sorted(_HOMES)
 
 
 def __getattr__(name):
-    """Public names are imported when first used: torch and TRL take seconds, and `load_params` needs neither."""
+    """Public names are imported when first used: torch and TRL take seconds, and `load_params`
+    needs neither.
+    """
     if name not in _HOMES:
         raise AttributeError(f"activedpo_lib has no {name!r}; its public names are {__all__}")
     return getattr(importlib.import_module(f"activedpo_lib.{_HOMES[name]}"), name)

@@ -1,4 +1,6 @@
-"""The data that crosses the pipeline (floor 0): frozen, without behaviour. An unlabelled Pair cannot reach training."""
+"""The data that crosses the pipeline: frozen, without behaviour. An unlabelled Pair cannot reach
+training.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,8 +11,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt x. `facts`: what is hidden about it (the built-in world's truth, a replay's label); `question`: what a
-    reward model of the hub reads in its place.
+    """A prompt x. `facts`: what is hidden about it (the built-in world's truth, a replay's label);
+    `question`: what a reward model of the hub reads in its place.
     """
 
     id: str
@@ -21,7 +23,9 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Response:
-    """A response y as the policy sampled it: `tokens` include EOS unless it was cut at the length limit."""
+    """A response y as the policy sampled it: `tokens` include EOS unless it was cut at the length
+    limit.
+    """
 
     prompt_id: str
     tokens: tuple[int, ...]
@@ -60,28 +64,32 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Pool:
-    """The round's D_t: N prompts, their responses (once each), and pairs as indices into the responses.
+    """The round's D_t: N prompts, their responses (once each), and pairs as indices into the
+    responses.
 
-    `prompt_tokens[i]` and `prompts[i]` belong together; `owner[k]` is the prompt's index of `responses[k]`;
-    `pairs` is (n, 2) int64. Pairs with twice the same response are not in it: there is nothing to compare.
+    `prompt_tokens[i]` and `prompts[i]` belong together; `prompt_index[k]` is the prompt's index of
+    `responses[k]`; `pairs` is (n, 2) int64. Pairs with twice the same response are not in it: there
+    is nothing to compare.
     """
 
     prompts: tuple[Prompt, ...]
     prompt_tokens: tuple[tuple[int, ...], ...]
     responses: tuple[Response, ...]
-    owner: np.ndarray
+    prompt_index: np.ndarray
     pairs: np.ndarray
 
     def pair(self, index):
         """Row `index` of `pairs` as a Pair."""
         first, second = self.pairs[index]
-        at = self.owner[first]
-        return Pair(self.prompts[at], self.prompt_tokens[at], self.responses[first], self.responses[second])
+        at = self.prompt_index[first]
+        return Pair(
+            self.prompts[at], self.prompt_tokens[at], self.responses[first], self.responses[second]
+        )
 
 
 class Features(NamedTuple):
-    """Gradients of responses: `phi` (n, d) float32 projected, `norm` (n,) float32 l2 norm before projection, `tokens` (n,)
-    the response's length.
+    """Gradients of responses: `phi` (n, d) float32 projected, `norm` (n,) float32 l2 norm before
+    projection, `tokens` (n,) the response's length.
     """
 
     phi: np.ndarray
@@ -90,13 +98,15 @@ class Features(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """What a strategy may look at: one row a pair of the pool, in the pool's order; unmeasured columns are None.
+    """What a strategy may look at: one row a pair of the pool, in the pool's order; unmeasured
+    columns are None.
 
-    ids: n keys that do not depend on the pool's order; prompt: (n,) the pair's prompt index; prompt_ids: their names;
-    phi, past_phi: (n, d), (k, d) pair features grad r(x, y1) - grad r(x, y2) and the labelled pairs' own;
-    margin: (n,) r(x, y1) - r(x, y2), nats; entropy: (n,) the prompt's predictive entropy, nats;
-    hidden, past_hidden: (n, h), (k, h) differences of pi_SFT's last hidden states; ridge: V_0 = ridge I;
-    rows: the pairs that this process's phi is of, where several processes share a pool.
+    ids: n keys that do not depend on the pool's order; prompt: (n,) the pair's prompt index;
+    prompt_ids: their names; phi, past_phi: (n, d), (k, d) pair features grad r(x, y1) - grad r(x,
+    y2) and the labelled pairs' own; margin: (n,) r(x, y1) - r(x, y2), nats; entropy: (n,) the
+    prompt's predictive entropy, nats; hidden, past_hidden: (n, h), (k, h) differences of pi_SFT's
+    last hidden states; ridge: V_0 = ridge I; rows: the pairs that this process's phi is of, where
+    several processes share a pool.
     """
 
     ids: tuple
@@ -113,17 +123,20 @@ class Candidates(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """`indices` (b,) int64 rows of the pool in the order picked, `scores` (b,) float64 the criterion when picked."""
+    """`indices` (b,) int64 rows of the pool in the order picked, `scores` (b,) float64 the
+    criterion when picked.
+    """
 
     indices: np.ndarray
     scores: np.ndarray
 
 
 class Strategy(NamedTuple):
-    """A pick: the columns of Candidates it `needs`, and `select(candidates, batch_size, stream) -> Selection`.
+    """A pick: the columns of Candidates it `needs`, and `select(candidates, batch_size, stream) ->
+    Selection`.
 
-    `regenerates` is False where every response comes from pi_SFT (APO, footnote 1); `shares` is True where it can pick from
-    gradients that several processes hold a part of each.
+    `regenerates` is False where every response comes from pi_SFT (APO, footnote 1); `shares` is
+    True where it can pick from gradients that several processes hold a part of each.
     """
 
     needs: frozenset

@@ -1,4 +1,6 @@
-"""What models and trainers run in (floor 1): device, seeds, silence, and the files that a model folder must have."""
+"""What models and trainers run in: device, seeds, silence, and the files that a model folder must
+have.
+"""
 
 import contextlib
 import json
@@ -21,7 +23,9 @@ def seeded(stream):
 
 @contextlib.contextmanager
 def quiet():
-    """No progress bars, notices and deprecations of the libraries' own: a run prints one line a round."""
+    """No progress bars, notices and deprecations of the libraries' own: a run prints one line a
+    round.
+    """
     from transformers.utils import logging as notices
 
     logger = logging.getLogger("transformers")
@@ -49,12 +53,15 @@ def device():
 
 
 def read_config(folder, *files):
-    """A model folder's config.json as a dict; FileNotFoundError where it lacks `files`, ValueError where it brings code."""
+    """A model folder's config.json as a dict; FileNotFoundError where it lacks `files`, ValueError
+    where it brings code.
+    """
     need_files(folder, "config.json", *files)
     config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
     if "auto_map" in config:
         raise ValueError(
-            f"{folder} brings code of its own (auto_map in config.json), which this project never runs; use a model whose "
+            f"{folder} brings code of its own (auto_map in config.json), which this project never "
+            "runs; use a model whose "
             "architecture transformers has"
         )
     return config
@@ -67,7 +74,8 @@ def need_files(folder, *names):
         missing.remove("model.safetensors")
     if missing:
         raise FileNotFoundError(
-            f"{folder} is not a model folder: it lacks {missing}; save one there with model.save_pretrained(folder) "
+            f"{folder} is not a model folder: it lacks {missing}; save one there with "
+            "model.save_pretrained(folder) "
             "and tokenizer.save_pretrained(folder), or rewrite pickled weights (*.bin): "
-            "`python -m activedpo_lib.runs.hub NAME FOLDER`"
+            "`python -m activedpo_lib.runs.model_hub NAME FOLDER`"
         )

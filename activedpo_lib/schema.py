@@ -1,4 +1,6 @@
-"""The parameters' types (floor 0): every value frozen, with its type, range and unit; D1..D16 are named at their fields."""
+"""The parameters' types: every value frozen, with its type, range and unit; D1..D16 are named at
+their fields.
+"""
 
 import dataclasses
 import hashlib
@@ -17,29 +19,43 @@ class TaskParams:
     """Where a task's prompts, demonstrations and comparisons come from."""
 
     name: str
-    source: Literal["world", "files", "tldr", "webgpt"] = "world"  # the last two: the hub's datasets
+    source: Literal["world", "files", "tldr", "webgpt"] = (
+        "world"  # the last two: the hub's datasets
+    )
     split: Literal["figures", "tuning"] = "figures"
     sft: str = ""  # D15
     comparisons: str = ""
     prompts: str = ""
-    reward_model: str = ""  # a folder or hub name of a sequence classifier; "" trains one on the task's comparisons
-    prompt_tokens: int = ranged(
-        0, 0, unit="tokens, for `make plan` where the data are not at hand; 0 counts the prompts' words"
+    reward_model: str = (
+        ""  # a folder or hub name of a sequence classifier; "" trains one on the task's comparisons
     )
-    sft_keep: str = ""  # a JSON list: the numbers of the demonstrations to keep (Fig. 2); "" keeps all
-    pool_keep: str = ""  # the same of the pool's prompts
+    prompt_tokens: int = ranged(
+        0,
+        0,
+        unit="tokens, for `make plan` where the data are not at hand; 0 counts the prompts' words",
+    )
+    sft_subset: str = (
+        ""  # a JSON list: the numbers of the demonstrations to keep (Fig. 2); "" keeps all
+    )
+    pool_subset: str = ""  # the same of the pool's prompts
     most_rows: int = ranged(0, 0, unit="rows used of each of the user's files; 0 takes all")
     sft_rows: int = ranged(1600, 1, unit="rows")
     comparison_rows: int = ranged(20000, 2, unit="rows")
     prompt_rows: int = ranged(2000, 2, unit="rows")
-    damaged: float = ranged(0.2, 0.0, 1.0, "share of damaged responses among the world's comparisons")
-    skew: float = ranged(1.0, 0.0, 10.0, "Zipf exponent of the topics of the world's pool; 0 is even")
+    damaged: float = ranged(
+        0.2, 0.0, 1.0, "share of damaged responses among the world's comparisons"
+    )
+    skew: float = ranged(
+        1.0, 0.0, 10.0, "Zipf exponent of the topics of the world's pool; 0 is even"
+    )
     max_new_tokens: int = ranged(24, 1, unit="tokens")  # D9
 
 
 @dataclass(frozen=True)
 class ModelParams:
-    """A policy: a shipped base model ("world"), one trained on the user's text ("config"), a local folder, or a hub name."""
+    """A policy: a shipped base model ("world"), one trained on the user's text ("config"), a local
+    folder, or a hub name.
+    """
 
     name: str
     family: Literal["llama", "gemma"] = "llama"
@@ -84,8 +100,18 @@ class LoraParams:
 
     rank: int = ranged(8, 1)
     alpha: int = ranged(32, 1)
-    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-    fresh: bool = False  # D12: merged after each round, then a fresh one; the reference stays pi_SFT
+    targets: tuple[str, ...] = (
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    )
+    fresh: bool = (
+        False  # D12: merged after each round, then a fresh one; the reference stays pi_SFT
+    )
 
 
 @dataclass(frozen=True)
@@ -107,15 +133,23 @@ class SelectionParams:
     ridge: float = ranged(1.0, above=0.0)  # D2
     ridge_is: Literal["relative", "absolute"] = "relative"  # D2
     past: Literal["reembed", "keep", "none"] = "reembed"  # D3; none: V starts anew each round
-    normalise: Literal["response", "pair", "token", "none"] = "response"  # D4; token: the per-token mean's gradient
-    projection: Literal["fold", "countsketch", "srht", "kronecker", "rademacher", "gaussian", "none"] = "fold"  # D7
+    normalise: Literal["response", "pair", "token", "none"] = (
+        "response"  # D4; token: the per-token mean's gradient
+    )
+    projection: Literal[
+        "fold", "countsketch", "srht", "kronecker", "rademacher", "gaussian", "none"
+    ] = "fold"  # D7
     dimensions: int = ranged(512, 1)
     normalise_when: Literal["after", "before"] = "after"  # D8
     token_budget: int = ranged(4096, 1, unit="tokens of a gradient batch")
-    memory_mib: int = ranged(64, 0, unit="MiB; larger features go to a file, from which a stopped pass goes on")
+    memory_mib: int = ranged(
+        64, 0, unit="MiB; larger features go to a file, from which a stopped pass goes on"
+    )
     repeat_prompts: bool = True  # D13
     entropy_samples: int = ranged(0, 0, unit="samples; 0 takes the pool's own responses")
-    shortlist: float = ranged(0.4, 0.0, 1.0, "share of the round's prompts that APLP's entropy keeps: 8B = 400 of 1000")
+    shortlist: float = ranged(
+        0.4, 0.0, 1.0, "share of the round's prompts that APLP's entropy keeps: 8B = 400 of 1000"
+    )
     apo_ridge: float = ranged(1.0e-5, above=0.0)
 
 
@@ -138,12 +172,15 @@ class EvaluationParams:
 
     prompts: int = ranged(100, 1, unit="prompts")
     responses: int = ranged(3, 1, unit="responses per prompt")
-    evaluator: str = ""  # a second reward model: "trained" (another seed and family), a folder, or a hub name; "" none
+    # A second reward model: "trained" (another seed and family), a folder, or a hub name; "" none.
+    evaluator: str = ""
 
 
 @dataclass(frozen=True)
 class Params:
-    """One cell of the grid: a task, a model and a strategy, with everything that a run of it depends on."""
+    """One cell of the grid: a task, a model and a strategy, with everything that a run of it
+    depends on.
+    """
 
     profile: str
     task: TaskParams
@@ -152,7 +189,9 @@ class Params:
     rounds: int = ranged(6, 1, unit="rounds")  # D11
     batch_size: int = ranged(40, 1, unit="labels per round")
     replay: bool = False  # the pool is the task's own comparisons; a label is revealed when picked
-    processes: int = ranged(1, 1, 64, "processes that share one run; a GPU each where there are several")
+    processes: int = ranged(
+        1, 1, 64, "processes that share one run; a GPU each where there are several"
+    )
     sft: SFTParams = SFTParams()
     oracle: OracleParams = OracleParams()
     lora: LoraParams = LoraParams()
@@ -164,7 +203,11 @@ class Params:
     def digest(self, *parts):
         """The SHA-256 of these values, 12 hex digits; with `parts`, of the named fields alone."""
         values = dataclasses.asdict(self)
-        chosen = {name: value for name, value in values.items() if (name in parts if parts else name != "profile")}
+        chosen = {
+            name: value
+            for name, value in values.items()
+            if (name in parts if parts else name != "profile")
+        }
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -1,4 +1,6 @@
-"""Work in one process or shared by many (floor 0): slices of what is to be done, and the exchanges between them."""
+"""Work in one process or shared by many: slices of what is to be done, and the exchanges between
+them.
+"""
 
 import torch.distributed as dist
 
@@ -25,12 +27,16 @@ class Alone:
         return value
 
     def first(self, key, payload):
-        """payload() of the process with the smallest key; a process without a contender has the key None."""
+        """payload() of the process with the smallest key; a process without a contender has the key
+        None.
+        """
         return payload()
 
 
 class Processes(Alone):
-    """Each process of a torch.distributed group (`accelerate launch`, torchrun) has a slice, in the order of the ranks."""
+    """Each process of a torch.distributed group (`accelerate launch`, torchrun) has a slice, in the
+    order of the ranks.
+    """
 
     def __init__(self, group=None):
         self._group, self.rank, self.count = group, dist.get_rank(group), dist.get_world_size(group)

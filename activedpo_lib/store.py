@@ -1,7 +1,8 @@
-"""Run folders (floor 1): whole or absent. Everything is written aside, synced, then renamed."""
+"""Run folders: whole or absent. Everything is written aside, synced, then renamed."""
 
 import contextlib
 import errno
+import fcntl
 import functools
 import hashlib
 import importlib.metadata
@@ -14,16 +15,28 @@ import time
 import uuid
 from pathlib import Path
 
-from activedpo_lib.locks import try_lock
-
 LIBRARY = Path(__file__).resolve().parent
 HOME = LIBRARY.parent
 PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "numpy")
 # What draws pictures or starts notebooks cannot change a result.
 NOT_RESULTS = {
-    "plots.py", "study_plots.py", "execute.py", "batch.py", "bases.py", "costs.py", "overview.py", "verify.py", "report.py",
-    "studies.py", "reproduce.py", "clusters.py", "probes.py", "theory.py", "distortion.py", "claims.py",
-}  # fmt: skip
+    "plots.py",
+    "study_plots.py",
+    "execute.py",
+    "batch.py",
+    "bases.py",
+    "costs.py",
+    "overview.py",
+    "verify.py",
+    "report.py",
+    "studies.py",
+    "reproduce.py",
+    "clusters.py",
+    "probes.py",
+    "theory.py",
+    "distortion.py",
+    "claims.py",
+}
 
 
 def locate(path):
@@ -44,20 +57,37 @@ def _naming_a_full_disk(path):
     try:
         yield
     except Exception as error:  # safetensors has an error of its own for it
-        if getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT) and "No space left" not in str(error):
+        if getattr(error, "errno", None) not in (
+            errno.ENOSPC,
+            errno.EDQUOT,
+        ) and "No space left" not in str(error):
             raise
         raise DiskFull(
             errno.ENOSPC,
-            f"no space left on the disk of {Path(path).parent}: free some, or name another folder as root, then start the "
+            f"no space left on the disk of {Path(path).parent}: free some, or name another folder "
+            "as root, then start the "
             "same command again; what was finished before is intact",
         ) from None
 
 
-@contextlib.contextmanager
-def alone(path, patience=15.0):
-    """Hold the lock beside `path` inside the block. The lock dies with its process, however that ends.
+def try_lock(file):
+    """Lock an open file for this process; False where another has it. The lock dies with its
+    process, however it ends.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
-    A killed notebook's kernel may live on for some seconds: waits `patience` seconds, then raises RunHeld naming the holder.
+
+@contextlib.contextmanager
+def locked(path, patience=15.0):
+    """Hold the lock beside `path` inside the block. The lock dies with its process, however that
+    ends.
+
+    A killed notebook's kernel may live on for some seconds: waits `patience` seconds, then raises
+    RunHeld naming the holder.
     """
     lock_file = Path(path).with_name(f".{Path(path).name}.lock")
     lock_file.parent.mkdir(parents=True, exist_ok=True)
@@ -67,25 +97,37 @@ def alone(path, patience=15.0):
             if time.monotonic() > end:
                 lock.seek(0)
                 holder = lock.read().strip() or "another process"
-                raise RunHeld(f"{path} is held by {holder}: wait for it, or stop it and start the same command again")
+                raise RunHeld(
+                    f"{path} is held by {holder}: wait for it, or stop it and start the same "
+                    "command again"
+                )
             time.sleep(0.2)
         lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        lock.write(
+            f"process {os.getpid()} on {socket.gethostname()} since "
+            f"{time.strftime('%Y-%m-%d %H:%M:%S')}"
+        )
         lock.flush()
         yield
 
 
 def sweep(folder):
-    """Remove what a killed process left half-written in `folder`; only for whoever holds its lock."""
+    """Remove what a killed process left half-written in `folder`; only for whoever holds its
+    lock.
+    """
     for leftover in Path(folder).glob(".*"):
-        shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+        shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(
+            missing_ok=True
+        )
 
 
 @contextlib.contextmanager
 def write_folder(path):
-    """Yield a folder beside `path`; it becomes `path` when the block ends without an error, and is removed otherwise.
+    """Yield a folder beside `path`; it becomes `path` when the block ends without an error, and is
+    removed otherwise.
 
-    Where another process finished `path` meanwhile, its folder stays and this one is dropped: both hold the same.
+    Where another process finished `path` meanwhile, its folder stays and this one is dropped: both
+    hold the same.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +188,9 @@ def write_table(path, table):
 
 @functools.cache
 def source_digest():
-    """The SHA-256 of the library's code and shipped models' manifest, 8 hex digits: results of other code are not reused."""
+    """The SHA-256 of the library's code and shipped models' manifest, 8 hex digits: results of
+    other code are not reused.
+    """
     digest = hashlib.sha256()
     for file in sorted([*LIBRARY.rglob("*.py"), *LIBRARY.glob("assets/*.json")]):
         if file.name not in NOT_RESULTS:
@@ -154,18 +198,24 @@ def source_digest():
     return digest.hexdigest()[:8]
 
 
-def key(params, *parts):
+def content_key(params, *parts):
     """12 hex digits over the named parts of `params`, the user's files and the library's code."""
     digest = hashlib.sha256(f"{params.digest(*parts)} {source_digest()}".encode())
-    files = (params.task.sft, params.task.comparisons, params.task.prompts) if params.task.source == "files" else ()
-    for path in (*files, params.task.sft_keep, params.task.pool_keep):
+    files = (
+        (params.task.sft, params.task.comparisons, params.task.prompts)
+        if params.task.source == "files"
+        else ()
+    )
+    for path in (*files, params.task.sft_subset, params.task.pool_subset):
         if path and locate(path).is_file():
             digest.update(locate(path).read_bytes())
     return digest.hexdigest()[:12]
 
 
 def provenance(params_digest, seed):
-    """What a result came from: params' hash, seed, package versions, library code, git commit (None outside a clone)."""
+    """What a result came from: params' hash, seed, package versions, library code, git commit (None
+    outside a clone).
+    """
     return {
         "params": params_digest,
         "seed": seed,
@@ -179,6 +229,8 @@ def provenance(params_digest, seed):
 def _git_commit():
     command = ["git", "-C", str(LIBRARY), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None

@@ -1,4 +1,6 @@
-"""`python -m benchmarks [names]`: each benchmark in a process of its own, one table, JSON beside it."""
+"""`python -m benchmarks [names]`: each benchmark in a process of its own, one table, JSON beside
+it.
+"""
 
 import argparse
 import os
@@ -14,10 +16,14 @@ SLOW = ("mapped_large",)
 
 
 def main():
-    """Run the benchmarks named (all but the slow ones by default); exit with 1 where a bar is missed."""
+    """Run the benchmarks named (all but the slow ones by default); exit with 1 where a bar is
+    missed.
+    """
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*BENCHES, *SLOW, "all", []], default=[])
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the table and its JSON")
+    parser.add_argument(
+        "--out", type=Path, default=HERE / "results", help="folder of the table and its JSON"
+    )
     given = parser.parse_args()
     names = [*BENCHES, *SLOW] if "all" in given.names else given.names or BENCHES
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -32,7 +38,10 @@ def main():
     measure.save(given.out / f"{label}.json", found)
     (given.out / f"{label}.md").write_text(measure.markdown(found), encoding="utf-8")
     missed = [row.what for rows_ in found.values() for row in rows_ if row.held is False]
-    print(f"{sum(len(r) for r in found.values())} rows; missed: {missed or 'none'}; written to {given.out}/{label}.md")
+    print(
+        f"{sum(len(r) for r in found.values())} rows; missed: {missed or 'none'}; written to "
+        f"{given.out}/{label}.md"
+    )
     sys.exit(bool(missed))
 
 

@@ -1,4 +1,6 @@
-"""What projection costs in quality, on real gradients (3,000 responses of the built-in world's policy, 29,184 parameters)."""
+"""What projection costs in quality, on real gradients (3,000 responses of the built-in world's
+policy, 29,184 parameters).
+"""
 
 import numpy as np
 
@@ -24,22 +26,36 @@ def run():
     ridge = float(np.square(phi).sum(1).mean())
     best = log_det(phi, select_greedy(phi, PICKS, ridge).indices, ridge)
     drawn = [np.random.default_rng(s).choice(len(phi), PICKS, replace=False) for s in range(20)]
-    yield Row("log-det share of a random set", float(np.mean([log_det(phi, d, ridge) for d in drawn])) / best, "")
+    yield Row(
+        "log-det share of a random set",
+        float(np.mean([log_det(phi, d, ridge) for d in drawn])) / best,
+        "",
+    )
     for kind in KINDS:
         for dim in DIMENSIONS if kind != "rademacher" else DIMENSIONS[:1]:
             projections = [make_projection(kind, dim, seed, shapes) for seed in range(SEEDS)]
             errors = [cosine_error(sample, project(sample, p)) ** 2 for p in projections]
             bar = 1.15 if kind == "fold" else None
             yield Row(
-                f"{kind} {dim}: cosine RMS error x sqrt(d)", float(np.sqrt(np.mean(errors) * dim)), "", at_most=bar
+                f"{kind} {dim}: cosine RMS error x sqrt(d)",
+                float(np.sqrt(np.mean(errors) * dim)),
+                "",
+                at_most=bar,
             )
             if dim == DIMENSIONS[-1]:
                 shares = [_share(features, pairs, phi, p, ridge) / best for p in projections]
                 bar = 0.995 if kind == "fold" else None
-                yield Row(f"{kind} {dim}: log-det share of exact greedy", float(np.mean(shares)), "", at_least=bar)
+                yield Row(
+                    f"{kind} {dim}: log-det share of exact greedy",
+                    float(np.mean(shares)),
+                    "",
+                    at_least=bar,
+                )
 
 
 def _share(features, pairs, phi, projection, ridge):
     projected = features._replace(phi=project(features.phi, projection))
-    picks = select_greedy(pair_features(projected, pairs, "response", "after"), PICKS, ridge).indices
+    picks = select_greedy(
+        pair_features(projected, pairs, "response", "after"), PICKS, ridge
+    ).indices
     return log_det(phi, picks, ridge)

@@ -1,4 +1,6 @@
-"""One round of DPO (40 pairs, 4 epochs, batch 8, 1M parameters): against TRL as it comes, and a hand-written loop."""
+"""One round of DPO (40 pairs, 4 epochs, batch 8, 1M parameters): against TRL as it comes, and a
+hand-written loop.
+"""
 
 import tempfile
 
@@ -24,7 +26,13 @@ def labelled(count=40):
     prompts, chosen = sequences(count, (32, 64), (16, 48))
     rejected = [tuple(reversed(tokens)) for tokens in chosen]
     return [
-        LabelledPair(Prompt(f"p{at}", ""), x, Response(f"p{at}", (*y, 1), ""), Response(f"p{at}", (*z, 1), ""), 1)
+        LabelledPair(
+            Prompt(f"p{at}", ""),
+            x,
+            Response(f"p{at}", (*y, 1), ""),
+            Response(f"p{at}", (*z, 1), ""),
+            1,
+        )
         for at, (x, y, z) in enumerate(zip(prompts, chosen, rejected, strict=True))
     ]
 
@@ -47,7 +55,9 @@ def run():
 
     def ours():
         policy = set_adapter_state(policies["ours"], initial)
-        policies["ours"] = dpo(policy, tokenizer, pairs, config, stream(0), warmup=0.1, **SETTINGS)[0]
+        policies["ours"] = dpo(policy, tokenizer, pairs, config, stream(0), warmup=0.1, **SETTINGS)[
+            0
+        ]
 
     def by_hand():
         hand_written_dpo(set_adapter_state(policies["by hand"], initial).train(), pairs, **SETTINGS)
@@ -56,9 +66,15 @@ def run():
         base = policies["defaults"].unload()
         with tempfile.TemporaryDirectory() as folder, quiet():
             arguments = DPOConfig(
-                output_dir=folder, beta=0.1, num_train_epochs=4, learning_rate=1e-4, per_device_train_batch_size=8,
-                report_to="none", disable_tqdm=True, use_cpu=True,
-            )  # fmt: skip
+                output_dir=folder,
+                beta=0.1,
+                num_train_epochs=4,
+                learning_rate=1e-4,
+                per_device_train_batch_size=8,
+                report_to="none",
+                disable_tqdm=True,
+                use_cpu=True,
+            )
             trainer = DPOTrainer(
                 base,
                 args=arguments,

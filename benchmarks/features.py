@@ -1,4 +1,6 @@
-"""Per-response gradients, 15M parameters, r 16, 16 responses a batch: against one training step over the same tokens."""
+"""Per-response gradients, 15M parameters, r 16, 16 responses a batch: against one training step
+over the same tokens.
+"""
 
 from activedpo_lib.method.gradients import gradient_shapes, response_features
 from activedpo_lib.method.projection import make_projection
@@ -34,8 +36,15 @@ def run():
     less = float(seconds["each"].mean()) + dense_seconds(variants["each"](), 8192)
     peaks = {name: peak_mib(call, name)[0] for name in ("plain", "ours")}
     plain = "plain forward+backward"
-    yield Row(f"features with projection to 8192 / {plain}", ratio(seconds, "ours", "plain"), at_most=1.15)
+    yield Row(
+        f"features with projection to 8192 / {plain}", ratio(seconds, "ours", "plain"), at_most=1.15
+    )
     yield Row(f"one backward a response, no projection / {plain}", ratio(seconds, "each", "plain"))
     yield Row(f"torch.func vmap(grad), no projection / {plain}", ratio(seconds, "vmap", "plain"))
-    yield Row(f"LESS: one backward each + dense projection / {plain}", less / float(seconds["plain"].mean()))
-    yield Row("peak memory of features / of a plain step", peaks["ours"] / peaks["plain"], at_most=1.05)
+    yield Row(
+        f"LESS: one backward each + dense projection / {plain}",
+        less / float(seconds["plain"].mean()),
+    )
+    yield Row(
+        "peak memory of features / of a plain step", peaks["ours"] / peaks["plain"], at_most=1.05
+    )

@@ -1,4 +1,6 @@
-"""Three responses a prompt, the prefill shared: against `generate(num_return_sequences=3)` at equal batch (1M parameters)."""
+"""Three responses a prompt, the prefill shared: against `generate(num_return_sequences=3)` at equal
+batch (1M parameters).
+"""
 
 import numpy as np
 import torch
@@ -15,7 +17,10 @@ NEVER = 1000 - 1  # an end token that the random model does not write: equal wor
 def padded(prompts):
     """(ids, mask), padded on the left."""
     width = max(map(len, prompts))
-    ids, mask = torch.zeros(len(prompts), width, dtype=torch.long), torch.zeros(len(prompts), width, dtype=torch.long)
+    ids, mask = (
+        torch.zeros(len(prompts), width, dtype=torch.long),
+        torch.zeros(len(prompts), width, dtype=torch.long),
+    )
     for at, prompt in enumerate(prompts):
         ids[at, width - len(prompt) :] = torch.tensor(prompt)
         mask[at, width - len(prompt) :] = 1
@@ -23,7 +28,8 @@ def padded(prompts):
 
 
 def run():
-    """The rows of this benchmark: prompts of 64 to 192 tokens in batches of 16 (48 sequences), 24 new tokens.
+    """The rows of this benchmark: prompts of 64 to 192 tokens in batches of 16 (48 sequences), 24
+    new tokens.
 
     `generate` takes the prompts in the order they come; ours sorts them by length.
     """
@@ -39,13 +45,25 @@ def run():
         for start in range(0, PROMPTS, 16):
             ids, mask = padded(prompts[start : start + 16])
             out = policy.generate(
-                input_ids=ids, attention_mask=mask, max_new_tokens=NEW, min_new_tokens=NEW, num_return_sequences=copies,
-                pad_token_id=0, eos_token_id=NEVER, **how,
-            )  # fmt: skip
+                input_ids=ids,
+                attention_mask=mask,
+                max_new_tokens=NEW,
+                min_new_tokens=NEW,
+                num_return_sequences=copies,
+                pad_token_id=0,
+                eos_token_id=NEVER,
+                **how,
+            )
             found += [tuple(row) for row in out[:, ids.shape[1] :].tolist()]
         return found
 
     seconds = interleaved({"ours": ours, "theirs": lambda: theirs(do_sample=True, top_k=0)}, 3)
-    yield Row("generate(num_return_sequences=3) / ours, equal batch", ratio(seconds, "theirs", "ours"), at_least=1.2)
-    same = [group[0] == row for group, row in zip(ours(GREEDY), theirs(1, do_sample=False), strict=True)]
+    yield Row(
+        "generate(num_return_sequences=3) / ours, equal batch",
+        ratio(seconds, "theirs", "ours"),
+        at_least=1.2,
+    )
+    same = [
+        group[0] == row for group, row in zip(ours(GREEDY), theirs(1, do_sample=False), strict=True)
+    ]
     yield Row("prompts with equal greedy tokens", float(np.mean(same)), "", at_least=1)

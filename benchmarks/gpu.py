@@ -1,6 +1,8 @@
-"""The fast core at the paper's size on one card: `python -m benchmarks.gpu`; on a CPU, `--size small` tries the same path.
+"""The fast core at the paper's size on one card: `python -m benchmarks.gpu`; on a CPU, `--size
+small` tries the same path.
 
-Weights are random, of the shapes of Gemma-2B and Llama-2-7B, in bfloat16; LoRA r 128 on q, k, v, o; d 8192.
+Weights are random, of the shapes of Gemma-2B and Llama-2-7B, in bfloat16; LoRA r 128 on q, k, v, o;
+d 8192.
 """
 
 import argparse
@@ -38,10 +40,18 @@ SHAPES = {
         head_dim=256,
     ),
     "llama-2-7b": LlamaConfig(
-        vocab_size=32000, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32
+        vocab_size=32000,
+        hidden_size=4096,
+        intermediate_size=11008,
+        num_hidden_layers=32,
+        num_attention_heads=32,
     ),
     "small": LlamaConfig(
-        vocab_size=1000, hidden_size=64, intermediate_size=160, num_hidden_layers=2, num_attention_heads=2
+        vocab_size=1000,
+        hidden_size=64,
+        intermediate_size=160,
+        num_hidden_layers=2,
+        num_attention_heads=2,
     ),
 }
 
@@ -59,7 +69,9 @@ def policy_of(name, rank):
     """A random model of that shape, bfloat16, on the device, its adapter's B not zero."""
     with torch.device(device()), quiet():
         base = AutoModelForCausalLM.from_config(SHAPES[name], dtype=torch.bfloat16)
-    policy = models.with_adapter(base.to(device()), models.lora_config(rank, 4 * rank, TARGETS), stream(0, "adapter"))
+    policy = models.with_adapter(
+        base.to(device()), models.lora_config(rank, 4 * rank, TARGETS), stream(0, "adapter")
+    )
     for parameter_name, parameter in policy.named_parameters():
         if "lora_B" in parameter_name:
             torch.nn.init.normal_(parameter, std=0.01)
@@ -67,7 +79,9 @@ def policy_of(name, rank):
 
 
 def timed(call):
-    """(wall seconds, peak MiB on the card or NaN, result) of a call, the device idle before and after."""
+    """(wall seconds, peak MiB on the card or NaN, result) of a call, the device idle before and
+    after.
+    """
     on_card = device().type == "cuda"
     if on_card:
         torch.cuda.synchronize()
@@ -88,7 +102,9 @@ def rows_of(name, responses, rank, dim, budget):
     fold = make_projection("fold", dim, 0, shapes)
     asked = sequences(responses, (64, 320), (64, 256) if name != "small" else (4, 16), vocabulary)
     few = [part[: max(3, responses // 20)] for part in asked]
-    response_features(policy, *few, fold, budget)  # compiles kernels, draws signs, fills the allocator
+    response_features(
+        policy, *few, fold, budget
+    )  # compiles kernels, draws signs, fills the allocator
     plain_step(policy, *few, budget)
     policy.zero_grad(set_to_none=True)
     plain, plain_peak, _ = timed(lambda: plain_step(policy, *asked, budget))
@@ -96,7 +112,9 @@ def rows_of(name, responses, rank, dim, budget):
     ours, ours_peak, features = timed(lambda: response_features(policy, *asked, fold, budget))
     bare, _, _ = timed(lambda: response_features(policy, *asked, Nothing(), budget))
     tokens = sum(len(x) + len(y) for x, y in zip(*asked, strict=True))
-    weights = sum(p.numel() for n, p in policy.named_parameters() if "lora_" not in n and "embed" not in n)
+    weights = sum(
+        p.numel() for n, p in policy.named_parameters() if "lora_" not in n and "embed" not in n
+    )
     yield Row(f"{name}: adapter parameters", sum(map(np.prod, shapes.values())) / 1e6, "M")
     yield Row(f"{name}: {responses:,} responses, {tokens:,} tokens: features", ours, "s")
     yield Row(f"{name}: features / plain forward+backward", ours / plain)
@@ -118,7 +136,9 @@ def selection_rows(name, features: Features):
     phi = pair_features(features, pairs, "response", "after")
     labelled, batch = min(500, count // 3), min(50, count // 3)
     for past in (None, phi[:labelled]):
-        seconds, _, _ = timed(lambda past=past: select_greedy(phi[labelled:], batch, 2.0, past, device=device()))
+        seconds, _, _ = timed(
+            lambda past=past: select_greedy(phi[labelled:], batch, 2.0, past, device=device())
+        )
         what = f"{batch} of {count - labelled:,} pairs, {0 if past is None else labelled} labelled"
         yield Row(f"{name}: selection, {what}", seconds, "s")
 
@@ -136,18 +156,27 @@ def main(arguments=None):
     parser.add_argument("--rank", type=int, default=128)
     parser.add_argument("--dimensions", type=int, default=8192)
     parser.add_argument("--budget", type=int, default=8192, help="padded tokens of one batch")
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the table and its JSON")
+    parser.add_argument(
+        "--out", type=Path, default=HERE / "results", help="folder of the table and its JSON"
+    )
     given = parser.parse_args(arguments)
     if device().type == "cpu" and given.size != ["small"]:
-        parser.error("the paper's sizes need a CUDA device and none was found; --size small tries the path on a CPU")
+        parser.error(
+            "the paper's sizes need a CUDA device and none was found; --size small tries the path "
+            "on a CPU"
+        )
     found = {}
     for name in given.size:
-        found[name] = list(rows_of(name, given.responses, given.rank, given.dimensions, given.budget))
+        found[name] = list(
+            rows_of(name, given.responses, given.rank, given.dimensions, given.budget)
+        )
         print(markdown({name: found[name]}), flush=True)
     given.out.mkdir(parents=True, exist_ok=True)
     label = "gpu-" + card_name().replace(" ", "-")
     save(given.out / f"{label}.json", found)
-    (given.out / f"{label}.md").write_text(f"{card_name()}, torch {torch.__version__}\n\n" + markdown(found), "utf-8")
+    (given.out / f"{label}.md").write_text(
+        f"{card_name()}, torch {torch.__version__}\n\n" + markdown(found), "utf-8"
+    )
     return found
 
 

@@ -1,4 +1,6 @@
-"""Picking from 30,000 real pairs in a memory-mapped file, d 8192: rows read again, and memory beyond the page cache."""
+"""Picking from 30,000 real pairs in a memory-mapped file, d 8192: rows read again, and memory
+beyond the page cache.
+"""
 
 import tempfile
 from pathlib import Path
@@ -49,16 +51,25 @@ def read_once(phi):
 
 
 def rows_of(path, repeats=3, at_most=0.5):
-    """The rows for the file at `path`: reads (`at_most` of n), time against one read, and memory."""
+    """The rows for the file at `path`: reads (`at_most` of n), time against one read, and
+    memory.
+    """
     phi = np.load(path, mmap_mode="r")
     for labelled in (0, 500):
         pool = Counting(phi)
         select_greedy(pool, PICKS, 1.0, labelled_of(phi, labelled))
-        seconds = interleaved({"ours": selecting(path, labelled), "read": read_once(phi)}, repeats, warm_up=repeats > 1)
+        seconds = interleaved(
+            {"ours": selecting(path, labelled), "read": read_once(phi)},
+            repeats,
+            warm_up=repeats > 1,
+        )
         name = f"{len(phi):,} x {phi.shape[1]}, {labelled} labelled"
         yield Row(f"{name}: rows read again / n", pool.again / len(phi), "", at_most=at_most)
         yield Row(f"{name}: selection", float(np.median(seconds["ours"])), "s")
-        yield Row(f"{name}: selection / one read of the pool", float(np.median(seconds["ours"] / seconds["read"])))
+        yield Row(
+            f"{name}: selection / one read of the pool",
+            float(np.median(seconds["ours"] / seconds["read"])),
+        )
         above, whole = peak_mib(selecting, path, labelled)
         yield Row(f"{name}: memory beyond the page cache", whole, "MiB", at_most=1024)
         yield Row(f"{name}: of which selection", above, "MiB")

@@ -1,4 +1,6 @@
-"""Slow: picking from 300,000 pairs in a memory-mapped file, d 2048 (2.3 GiB): synthetic, rank 400 and noise, normalised."""
+"""Slow: picking from 300,000 pairs in a memory-mapped file, d 2048 (2.3 GiB): synthetic, rank 400
+and noise, normalised.
+"""
 
 import tempfile
 from pathlib import Path
@@ -11,7 +13,9 @@ PAIRS, DIMENSIONS, RANK = 300_000, 2048, 400
 
 
 def write(path):
-    """The pool, written in blocks; differences of unit vectors with a decaying spectrum, as gradients have."""
+    """The pool, written in blocks; differences of unit vectors with a decaying spectrum, as
+    gradients have.
+    """
     out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(PAIRS, DIMENSIONS))
     rng = np.random.default_rng(0)
     basis = rng.standard_normal((RANK, DIMENSIONS), dtype=np.float32) / np.sqrt(DIMENSIONS)

@@ -1,4 +1,6 @@
-"""How a benchmark measures: medians of interleaved runs, process CPU time, one thread; peaks of memory in fresh processes."""
+"""How a benchmark measures: medians of interleaved runs, process CPU time, one thread; peaks of
+memory in fresh processes.
+"""
 
 import importlib
 import json
@@ -17,7 +19,9 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: `value` in `unit`, and the bar that it must keep to (None: told, not judged)."""
+    """One line of the table: `value` in `unit`, and the bar that it must keep to (None: told, not
+    judged).
+    """
 
     what: str
     value: float
@@ -43,7 +47,9 @@ class Row:
 
 
 def interleaved(variants, repeats, clock=time.process_time, warm_up=True):
-    """{name: (repeats,) seconds} of the functions in `variants`, run in turns so that a slow moment hits all of them."""
+    """{name: (repeats,) seconds} of the functions in `variants`, run in turns so that a slow moment
+    hits all of them.
+    """
     if warm_up:
         for function in variants.values():
             function()
@@ -69,16 +75,23 @@ def ratio(seconds, name, to):
 
 
 def _status(field):
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field + ":"))
+    line = next(
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith(field + ":")
+    )
     return int(line.split()[1]) / 1024
 
 
 def peak_mib(function, *arguments):
-    """How many MiB of memory that is not the page cache a call holds at its peak, sampled in a fresh process.
+    """How many MiB of memory that is not the page cache a call holds at its peak, sampled in a
+    fresh process.
 
-    `function(*arguments)` prepares and returns the call. Returns (MiB above what was held before it, MiB in all).
+    `function(*arguments)` prepares and returns the call. Returns (MiB above what was held before
+    it, MiB in all).
     """
-    # Blocks of their own for all but small arrays: freed memory goes back at once, and the peak is of what is in use.
+    # Blocks of their own for all but small arrays: freed memory goes back at once, and the peak is
+    # of what is in use.
     os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"
     try:
         return in_fresh_process(_peak, function, arguments)
@@ -131,5 +144,9 @@ def save(path, results):
 def markdown(results):
     """The table of {bench: [Row]}."""
     lines = ["| bench | measured | value | bar | |", "|---|---|---|---|---|"]
-    lines += [f"| {bench} | " + " | ".join(row.cells()) + " |" for bench, rows in results.items() for row in rows]
+    lines += [
+        f"| {bench} | " + " | ".join(row.cells()) + " |"
+        for bench, rows in results.items()
+        for row in rows
+    ]
     return "\n".join(lines) + "\n"

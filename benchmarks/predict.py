@@ -1,4 +1,6 @@
-"""What the cost model says of large pools: `python -m benchmarks.predict` prints the table of benchmarks/README.md."""
+"""What the cost model says of large pools: `python -m benchmarks.predict` prints the table of
+benchmarks/README.md.
+"""
 
 from activedpo_lib.study.costs import ASSUMED_GPU, Sizes, selection_bytes
 
@@ -18,14 +20,17 @@ def duration(seconds):
 def table():
     """One line a pool: three responses a prompt, so as many pairs as responses."""
     lines = [
-        "| pairs | features on disk | gradients on 1 / 8 / 64 GPUs | one read of the pool on 1 / 8 / 64 |",
+        "| pairs | features on disk | gradients on 1 / 8 / 64 GPUs | one read of the pool on 1 / 8 "
+        "/ 64 |",
         "|---|---|---|---|",
     ]
     for pairs in (10**5, 10**6, 10**8):
         size = selection_bytes(pairs, DIMENSIONS)
         work = [duration(pairs * LLAMA_7B.features() / ASSUMED_GPU / gpus) for gpus in (1, 8, 64)]
         read = [duration(size / READ / gpus) for gpus in (1, 8, 64)]
-        lines.append(f"| {pairs:.0e} | {size / 2**30:,.1f} GiB | {' / '.join(work)} | {' / '.join(read)} |")
+        lines.append(
+            f"| {pairs:.0e} | {size / 2**30:,.1f} GiB | {' / '.join(work)} | {' / '.join(read)} |"
+        )
     return "\n".join(lines)
 
 

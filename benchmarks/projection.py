@@ -1,4 +1,6 @@
-"""Projecting 16 responses' gradients (15M parameters, r 16) to 8192 numbers: against the training step that made them."""
+"""Projecting 16 responses' gradients (15M parameters, r 16) to 8192 numbers: against the training
+step that made them.
+"""
 
 import torch
 
@@ -27,4 +29,8 @@ def run():
     for kind in KINDS[1:]:
         yield Row(f"{kind} / plain forward+backward", ratio(seconds, kind, "plain"))
     dense = dense_seconds(torch.cat(list(gradients.values()), 1), 8192)
-    yield Row("dense Rademacher on the same 16 rows / fold", dense / float(seconds["fold"].mean()), at_least=50)
+    yield Row(
+        "dense Rademacher on the same 16 rows / fold",
+        dense / float(seconds["fold"].mean()),
+        at_least=50,
+    )

@@ -1,4 +1,6 @@
-"""What a user would take instead of this library, written as it would be: each a faithful, independent implementation."""
+"""What a user would take instead of this library, written as it would be: each a faithful,
+independent implementation.
+"""
 
 import numpy as np
 import torch
@@ -14,7 +16,9 @@ def lora_parameters(model):
 
 
 def plain_step(model, prompts, responses, token_budget):
-    """The limit: forward and backward of LoRA training over the same tokens, in the same batches."""
+    """The limit: forward and backward of LoRA training over the same tokens, in the same
+    batches.
+    """
     model.zero_grad(set_to_none=True)
     for batch in batches(prompts, responses, token_budget, next(model.parameters()).device):
         batch_logps(model, batch).sum().backward()
@@ -31,7 +35,9 @@ def one_backward_each(model, prompts, responses):
 
 
 def dense_projection(gradients, dim, seed=0, block=1024):
-    """The LESS pattern, second half: 16 rows at a time times a dense Rademacher matrix, drawn anew for every call."""
+    """The LESS pattern, second half: 16 rows at a time times a dense Rademacher matrix, drawn anew
+    for every call.
+    """
     out = torch.zeros(len(gradients), dim)
     for start in range(0, len(gradients), 16):
         generator = torch.Generator().manual_seed(seed)
@@ -43,13 +49,17 @@ def dense_projection(gradients, dim, seed=0, block=1024):
 
 
 def dense_seconds(gradients, dim, share=8):
-    """CPU seconds of `dense_projection`, measured on one part in `share` of the parameters: it is linear in them."""
+    """CPU seconds of `dense_projection`, measured on one part in `share` of the parameters: it is
+    linear in them.
+    """
     part = gradients[:, : gradients.shape[1] // share]
     return once(lambda: dense_projection(part, dim))[0] * gradients.shape[1] / part.shape[1]
 
 
 def vmapped_gradients(model, prompts, responses):
-    """torch.func's vmap over grad: {name: (n, ...)}. Sequences of one length each, since it knows no padding."""
+    """torch.func's vmap over grad: {name: (n, ...)}. Sequences of one length each, since it knows
+    no padding.
+    """
     adapter = {name: p.detach() for name, p in lora_parameters(model).items()}
     rest = {name: p.detach() for name, p in model.named_parameters() if name not in adapter}
     rest |= dict(model.named_buffers())
@@ -57,12 +67,17 @@ def vmapped_gradients(model, prompts, responses):
     def logp(parameters, ids):
         state = {**rest, **parameters}
         logits = torch.func.functional_call(
-            model, state, (), {"input_ids": ids[None], "use_cache": False, "logits_to_keep": len(responses[0]) + 1}
+            model,
+            state,
+            (),
+            {"input_ids": ids[None], "use_cache": False, "logits_to_keep": len(responses[0]) + 1},
         ).logits[0, :-1]
         labels = ids[-len(responses[0]) :]
         return torch.log_softmax(logits.float(), -1).gather(-1, labels[:, None]).sum()
 
-    ids = torch.tensor([prompt + response for prompt, response in zip(prompts, responses, strict=True)])
+    ids = torch.tensor(
+        [prompt + response for prompt, response in zip(prompts, responses, strict=True)]
+    )
     return torch.func.vmap(torch.func.grad(logp), in_dims=(None, 0))(adapter, ids)
 
 
@@ -122,18 +137,25 @@ def explicit_inverse(phi, batch_size, ridge):
 
 
 def hand_written_dpo(policy, pairs, beta, epochs, learning_rate, batch_size):
-    """DPO as a short loop: the reference once, then AdamW over (b, prompt, chosen | rejected) batches."""
+    """DPO as a short loop: the reference once, then AdamW over (b, prompt, chosen | rejected)
+    batches.
+    """
     prompts = [p.prompt_tokens for p in pairs] * 2
     responses = [p.chosen.tokens for p in pairs] + [p.rejected.tokens for p in pairs]
     with torch.no_grad(), policy.disable_adapter():
         reference = _logps(policy, prompts, responses)
-    optimiser = torch.optim.AdamW(lora_parameters(policy).values(), lr=learning_rate, weight_decay=0.0)
+    optimiser = torch.optim.AdamW(
+        lora_parameters(policy).values(), lr=learning_rate, weight_decay=0.0
+    )
     count = len(pairs)
     for _ in range(epochs):
         for start in range(0, count, batch_size):
             rows = list(range(start, min(start + batch_size, count)))
             both = rows + [count + row for row in rows]
-            logps = _logps(policy, [prompts[i] for i in both], [responses[i] for i in both]) - reference[both]
+            logps = (
+                _logps(policy, [prompts[i] for i in both], [responses[i] for i in both])
+                - reference[both]
+            )
             margin = beta * (logps[: len(rows)] - logps[len(rows) :])
             (-torch.nn.functional.logsigmoid(margin).mean()).backward()
             torch.nn.utils.clip_grad_norm_(lora_parameters(policy).values(), 1.0)

@@ -1,4 +1,6 @@
-"""What is measured: models of stated sizes with random weights, and real gradients of the built-in world's policy."""
+"""What is measured: models of stated sizes with random weights, and real gradients of the built-in
+world's policy.
+"""
 
 import functools
 import tempfile
@@ -23,12 +25,21 @@ def llama(size, rank=16):
     """A randomly initialised Llama of that size with a LoRA adapter whose B is not zero."""
     hidden, layers, vocabulary = SIZES[size]
     config = LlamaConfig(
-        vocab_size=vocabulary, hidden_size=hidden, intermediate_size=8 * hidden // 3, num_hidden_layers=layers,
-        num_attention_heads=hidden // 32, tie_word_embeddings=True, pad_token_id=0, eos_token_id=1, bos_token_id=None,
-    )  # fmt: skip
+        vocab_size=vocabulary,
+        hidden_size=hidden,
+        intermediate_size=8 * hidden // 3,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 32,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=None,
+    )
     with seeded(stream(0, "benchmark")):
         base = LlamaForCausalLM(config)
-        policy = models.with_adapter(base, models.lora_config(rank, 2 * rank, LINEARS), stream(0, "adapter"))
+        policy = models.with_adapter(
+            base, models.lora_config(rank, 2 * rank, LINEARS), stream(0, "adapter")
+        )
         for name, parameter in policy.named_parameters():
             if "lora_B" in name:
                 parameter.data = 0.02 * torch.randn_like(parameter)
@@ -36,7 +47,9 @@ def llama(size, rank=16):
 
 
 def sequences(count, prompt, response, vocabulary=1000):
-    """`count` random prompts and responses; `prompt` and `response` are (shortest, longest) lengths in tokens."""
+    """`count` random prompts and responses; `prompt` and `response` are (shortest, longest) lengths
+    in tokens.
+    """
     rng = stream(0, "sequences").numpy()
 
     def draw(low, high):
@@ -47,9 +60,11 @@ def sequences(count, prompt, response, vocabulary=1000):
 
 @functools.cache
 def world_run():
-    """(run, policy): the built-in world's WebGPT Llama after SFT and one round of ActiveDPO; some 10 s."""
+    """(run, policy): the built-in world's WebGPT Llama after SFT and one round of ActiveDPO; some
+    10 s.
+    """
     params = load_params("tiny", "webgpt", "llama", "activedpo", {"oracle.kind": "utility"})
-    run = open_run(params, 0, tempfile.mkdtemp(), say=lambda _: None)
+    run = open_run(params, 0, tempfile.mkdtemp(), log=lambda _: None)
     policy = models.with_adapter(run.base, run.lora, run.stream("adapter"))
     initial_round(run, policy)
     return run, active_round(run, policy, (), 1)[0]

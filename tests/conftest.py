@@ -28,12 +28,16 @@ def make_policy(family="llama", seed=0, trained=True, dtype=torch.float32):
         generator = torch.Generator().manual_seed(seed)
         for name, parameter in policy.named_parameters():
             if "lora_B" in name:
-                parameter.data = (0.05 * torch.randn(parameter.shape, generator=generator)).to(parameter.dtype)
+                parameter.data = (0.05 * torch.randn(parameter.shape, generator=generator)).to(
+                    parameter.dtype
+                )
     return policy
 
 
 def make_sequences(count, seed=0):
-    """`count` prompts and responses of different lengths as token ids, the shortest response a lone EOS."""
+    """`count` prompts and responses of different lengths as token ids, the shortest response a lone
+    EOS.
+    """
     rng = stream(seed, "sequences").numpy()
     prompts = [tuple(map(int, rng.integers(3, 338, rng.integers(2, 20)))) for _ in range(count)]
     responses = [(*map(int, rng.integers(3, 338, i % 9)), 1) for i in range(count)]
@@ -54,7 +58,10 @@ def tokenizer():
 def prompts():
     words = vocabulary()
     rng = stream(0, "prompts").numpy()
-    return [Prompt(f"p{i}", " ".join(words[j] for j in rng.integers(0, 300, 3 + i % 7))) for i in range(12)]
+    return [
+        Prompt(f"p{i}", " ".join(words[j] for j in rng.integers(0, 300, 3 + i % 7)))
+        for i in range(12)
+    ]
 
 
 HOME = Path(__file__).resolve().parent.parent
@@ -62,7 +69,9 @@ HOME = Path(__file__).resolve().parent.parent
 
 @pytest.fixture
 def copy_of_project(tmp_path):
-    """(folder, environment): the project without its results, to be run and killed there by other processes."""
+    """(folder, environment): the project without its results, to be run and killed there by other
+    processes.
+    """
     command = ["git", "ls-files", "-co", "--exclude-standard"]
     listed = subprocess.run(command, cwd=HOME, capture_output=True, text=True, check=True).stdout
     for name in listed.splitlines():

@@ -20,7 +20,10 @@ from activedpo_lib.tasks.files import DataError, read_rows
 
 PARAMS = [
     ({"batchsize": 4}, "unknown parameter batchsize; did you mean batch_size?"),
-    ({"dpo.learning_rates": 0.1}, "unknown parameter dpo.learning_rates; did you mean dpo.learning_rate?"),
+    (
+        {"dpo.learning_rates": 0.1},
+        "unknown parameter dpo.learning_rates; did you mean dpo.learning_rate?",
+    ),
     ({"zzz": "red"}, "unknown parameter zzz; known keys are"),
     ({"rounds": 0}, "rounds must be at least 1 rounds, got 0"),
     ({"rounds": -3}, "rounds must be at least 1 rounds, got -3"),
@@ -32,7 +35,10 @@ PARAMS = [
     ({"batch_size": 100_000}, "batch_size 100000 is more than a round's pool"),
     ({"processes": 0}, "processes must be at least 1"),
     ({"processes": 3}, "dpo.batch_size 8 must be a multiple of processes 3"),
-    ({"dpo.learning_rate": "1e-4"}, r"must be float, got str '1e-4' \(YAML reads 1e-5 as text: write 1.0e-5\)"),
+    (
+        {"dpo.learning_rate": "1e-4"},
+        r"must be float, got str '1e-4' \(YAML reads 1e-5 as text: write 1.0e-5\)",
+    ),
     ({"dpo.learning_rate": -1e-4}, "dpo.learning_rate must be at least 0.0, got -0.0001"),
     ({"dpo.learning_rate": float("nan")}, r"dpo.learning_rate is not a number \(NaN\)"),
     ({"dpo.learning_rate": float("inf")}, "dpo.learning_rate must be at most 1.0, got inf"),
@@ -40,12 +46,18 @@ PARAMS = [
     ({"dpo.beta": float("inf")}, "dpo.beta is infinite"),
     ({"dpo.epochs": -1}, "dpo.epochs must be at least 0.0 epochs"),
     ({"dpo.warmup": 1.5}, "dpo.warmup must be at most 1.0"),
-    ({"dpo.train_on": "old"}, r"dpo.train_on must be one of \['new', 'all', 'all_from_sft'\], got 'old'"),
+    (
+        {"dpo.train_on": "old"},
+        r"dpo.train_on must be one of \['new', 'all', 'all_from_sft'\], got 'old'",
+    ),
     ({"dpo": 3}, "dpo.: expected a mapping, got 3"),
     ({"rounds.more": 3}, "rounds.more: rounds is a value, not a section"),
     ({"generation.prompts": 0}, "generation.prompts must be at least 1"),
     ({"generation.prompts": 10_000}, "generation.prompts 10000 is more than task.prompt_rows"),
-    ({"generation.responses": 1}, "generation.responses must be at least 2 responses per prompt, got 1"),
+    (
+        {"generation.responses": 1},
+        "generation.responses must be at least 2 responses per prompt, got 1",
+    ),
     ({"generation.temperature": 0.0}, "generation.temperature must be at least 0.001, got 0.0"),
     ({"generation.temperature": 99.0}, "generation.temperature must be at most 10.0, got 99.0"),
     ({"selection.ridge": -1.0}, "selection.ridge must be above 0"),
@@ -79,7 +91,10 @@ PARAMS = [
     ({"task.skew": -1.0}, "task.skew must be at least 0.0"),
     ({"selection.past": "forget"}, r"selection.past must be one of \['reembed', 'keep', 'none'\]"),
     ({"lora.fresh": "yes"}, "lora.fresh must be bool, got str 'yes'"),
-    ({"replay": True, "batch_size": 13}, "batch_size 13 is more than a round's pool of 12 comparisons"),
+    (
+        {"replay": True, "batch_size": 13},
+        "batch_size 13 is more than a round's pool of 12 comparisons",
+    ),
 ]
 
 
@@ -105,11 +120,26 @@ PROFILES = [
     ("- a\n- b", "expected a mapping of parameters, got list"),
     ("", "expected a mapping of parameters, got NoneType"),
     ("models: {m: {}}\nstrategies: [random]\nseeds: 1", "tasks must be a dict, got None"),
-    ("tasks: {t: {}}\nmodels: {m: {}}\nstrategies: random\nseeds: 1", "strategies must be a list, got 'random'"),
-    ("tasks: {t: {}}\nmodels: {m: {}}\nstrategies: []\nseeds: 1", r"strategies is \[\]; at least one is needed"),
-    ("tasks: {t: {}}\nmodels: {m: {}}\nstrategies: [random]\nseeds: 0", "seeds is 0; at least one is needed"),
-    ("tasks: {t: {}}\nmodels: {m: {}}\nstrategies: [random]\nseeds: many", "seeds must be a int, got 'many'"),
-    ("tasks: {}\nmodels: {m: {}}\nstrategies: [random]\nseeds: 1", "tasks is {}; at least one is needed"),
+    (
+        "tasks: {t: {}}\nmodels: {m: {}}\nstrategies: random\nseeds: 1",
+        "strategies must be a list, got 'random'",
+    ),
+    (
+        "tasks: {t: {}}\nmodels: {m: {}}\nstrategies: []\nseeds: 1",
+        r"strategies is \[\]; at least one is needed",
+    ),
+    (
+        "tasks: {t: {}}\nmodels: {m: {}}\nstrategies: [random]\nseeds: 0",
+        "seeds is 0; at least one is needed",
+    ),
+    (
+        "tasks: {t: {}}\nmodels: {m: {}}\nstrategies: [random]\nseeds: many",
+        "seeds must be a int, got 'many'",
+    ),
+    (
+        "tasks: {}\nmodels: {m: {}}\nstrategies: [random]\nseeds: 1",
+        "tasks is {}; at least one is needed",
+    ),
     (
         "tasks: {t: {}}\nmodels: {m: {}}\nstrategies: [random]\nseeds: 1\njobs_per_gpu: 0",
         "jobs_per_gpu must be a whole",
@@ -132,13 +162,16 @@ ROWS = [
     ("[1, 2]", "line 1: expected a JSON object, got list"),
     ('{"prompt": "a", "chosen": "b"}', "line 1: the column 'rejected' is missing; it has"),
     ('{"prompt": 3, "chosen": "b", "rejected": "c"}', "line 1: 'prompt' must be text, got int"),
-    ('{"prompt": null, "chosen": "b", "rejected": "c"}', "line 1: 'prompt' must be text, got NoneType"),
+    ('{"prompt": null, "chosen": "b", "rejected": "c"}', "line 1: 'prompt' must be text, got "
+    "NoneType"),
     ('{"prompt": "", "chosen": "b", "rejected": "c"}', "line 1: 'prompt' is empty"),
     ('{"prompt": "a", "chosen": " \\n", "rejected": "c"}', "line 1: 'chosen' is empty"),
     ('{"prompt": "a", "chosen": "b", "rejected": "b"}', "chosen and rejected are the same text"),
     ('{"prompt": "a\\ud800", "chosen": "b", "rejected": "c"}', "'prompt' has a lone surrogate"),
-    ('{"prompt": "a\\u0000b", "chosen": "b", "rejected": "c"}', r"'prompt' has the control character U\+0000"),
-    ('{"prompt": "a", "chosen": "b\\u0007", "rejected": "c"}', r"'chosen' has the control character U\+0007"),
+    ('{"prompt": "a\\u0000b", "chosen": "b", "rejected": '
+    '"c"}', r"'prompt' has the control character U\+0000"),
+    ('{"prompt": "a", "chosen": "b\\u0007", "rejected": '
+    '"c"}', r"'chosen' has the control character U\+0007"),
     (f"{TWICE}\n{TWICE}", "line 2: a duplicate of line 1"),
     ("", "has no rows"),
 ]  # fmt: skip
@@ -176,7 +209,10 @@ def folder_without(path, *names, policy=None):
     ("tokenizer.json", models.load_tokenizer),
 ])  # fmt: skip
 def test_a_model_folder_that_lacks_a_file_is_named(missing, load, tmp_path):
-    with pytest.raises(FileNotFoundError, match=f"is not a model folder: it lacks .*{missing}.*model.save_pretrained"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=f"is not a model folder: it lacks .*{missing}.*model.save_pretrained",
+    ):
         load(folder_without(tmp_path / "model", missing))
 
 
@@ -193,7 +229,11 @@ def test_a_checkpoint_without_its_tensors_is_refused(tmp_path):
     folder = folder_without(tmp_path / "model")
     tensors = load_file(folder / "model.safetensors")
     dropped = next(name for name in tensors if "q_proj" in name)
-    save_file({k: v for k, v in tensors.items() if k != dropped}, folder / "model.safetensors", {"format": "pt"})
+    save_file(
+        {k: v for k, v in tensors.items() if k != dropped},
+        folder / "model.safetensors",
+        {"format": "pt"},
+    )
     with pytest.raises(ValueError, match="q_proj"):
         models.load_policy(folder)
 
@@ -226,13 +266,18 @@ def test_code_that_a_model_folder_brings_is_refused(tmp_path):
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_reward_that_is_no_number_stops_before_labels(bad):
     with pytest.raises(
-        OracleFailed, match="the judge gave 1 of 3 rewards that are NaN or infinite; nothing was labelled"
+        OracleFailed,
+        match="the judge gave 1 of 3 rewards that are NaN or infinite; nothing was labelled",
     ):
         finite(np.array([0.0, bad, 1.0]), "the judge")
 
 
-def test_an_oracle_that_fails_midway_leaves_whole_rounds_and_the_next_call_goes_on(tmp_path, monkeypatch):
-    params = load_params("smoke", strategy="random", overrides={"oracle.kind": "utility", "task.sft_rows": 32})
+def test_an_oracle_that_fails_midway_leaves_whole_rounds_and_the_next_call_goes_on(
+    tmp_path, monkeypatch
+):
+    params = load_params(
+        "smoke", strategy="random", overrides={"oracle.kind": "utility", "task.sft_rows": 32}
+    )
     real, calls = rounds.label, []
 
     def failing(score, pairs, *rest):
@@ -243,15 +288,17 @@ def test_an_oracle_that_fails_midway_leaves_whole_rounds_and_the_next_call_goes_
 
     monkeypatch.setattr(rounds, "label", failing)
     with pytest.raises(OracleFailed, match="hung up"):
-        rounds.run_rounds(params, 0, tmp_path, say=lambda _: None)
+        rounds.run_rounds(params, 0, tmp_path, log=lambda _: None)
     folder = rounds.run_folder(params, 0, tmp_path)
     assert sorted(p.name for p in folder.iterdir()) == ["round0", "round1"]
-    assert len(rounds.run_rounds(params, 0, tmp_path, say=lambda _: None)) == 3
+    assert len(rounds.run_rounds(params, 0, tmp_path, log=lambda _: None)) == 3
     assert len(calls) == 3
 
 
 def test_features_that_overflowed_are_named():
-    with pytest.raises(ValueError, match="NaN or infinite features: the model's gradients overflowed"):
+    with pytest.raises(
+        ValueError, match="NaN or infinite features: the model's gradients overflowed"
+    ):
         select_greedy(np.array([[1.0, np.inf], [0.0, 1.0]]), 1, 1.0)
 
 
@@ -261,7 +308,8 @@ def test_prompts_longer_than_the_context_are_named():
     tokenizer = models.word_tokenizer(["a"])
     policy = make_policy().unload()
     with pytest.raises(
-        ValueError, match=r"prompt p7 has 2050 tokens; with 8 new tokens that is more than .* context of 2048"
+        ValueError,
+        match=r"prompt p7 has 2050 tokens; with 8 new tokens that is more than .* context of 2048",
     ):
         models.check_context(policy, tokenizer, [Prompt("p7", "a " * 2050)], 8)
 
@@ -270,17 +318,28 @@ def test_unequal_prompts_and_responses_are_named():
     from activedpo_lib.method.logps import response_logps
 
     prompts, responses = make_sequences(3)
-    with pytest.raises(ValueError, match="each response needs its prompt: got 3 prompts, 2 responses"):
+    with pytest.raises(
+        ValueError, match="each response needs its prompt: got 3 prompts, 2 responses"
+    ):
         response_logps(make_policy(), prompts, responses[:2])
 
 
 # --- generated params: success, or a clear error, and nothing else
 
 VALUES = st.one_of(
-    st.none(), st.booleans(), st.integers(-5, 200), st.floats(), st.text(max_size=5), st.lists(st.integers(), max_size=2),
-    st.sampled_from(["fold", "none", "new", "all", "pair", "response", "argmax", "utility", "after", "before"]),
-)  # fmt: skip
-KEYS = st.sampled_from(sorted({key for overrides, _ in PARAMS for key in overrides} | {"sft", "task.name", "strategy"}))
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 200),
+    st.floats(),
+    st.text(max_size=5),
+    st.lists(st.integers(), max_size=2),
+    st.sampled_from(
+        ["fold", "none", "new", "all", "pair", "response", "argmax", "utility", "after", "before"]
+    ),
+)
+KEYS = st.sampled_from(
+    sorted({key for overrides, _ in PARAMS for key in overrides} | {"sft", "task.name", "strategy"})
+)
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=4))
@@ -290,4 +349,7 @@ def test_generated_params_succeed_or_say_what_is_wrong(overrides):
         params = load_params("smoke", overrides=overrides)
     except ParamsError:  # and no other kind of error
         return
-    assert params.digest() == load_params("smoke", overrides=yaml.safe_load(yaml.safe_dump(overrides))).digest()
+    assert (
+        params.digest()
+        == load_params("smoke", overrides=yaml.safe_load(yaml.safe_dump(overrides))).digest()
+    )

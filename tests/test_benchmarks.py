@@ -1,4 +1,6 @@
-"""The benchmarks' references are what they claim to be, and the accelerator's script runs on its small path."""
+"""The benchmarks' references are what they claim to be, and the accelerator's script runs on its
+small path.
+"""
 
 import json
 
@@ -19,7 +21,9 @@ def pool():
     return phi / np.linalg.norm(phi, axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("reference", [references.full_dual, references.sherman_morrison, references.explicit_inverse])
+@pytest.mark.parametrize(
+    "reference", [references.full_dual, references.sherman_morrison, references.explicit_inverse]
+)
 def test_every_reference_picks_the_same(reference):
     assert reference(pool(), 10, 0.7) == select_greedy(pool(), 10, 0.7).indices.tolist()
 
@@ -45,14 +49,29 @@ def test_the_dense_reference_keeps_inner_products():
 
 
 def test_a_missed_bar_is_said():
-    rows = [measure.Row("a", 1.2, at_most=1.15), measure.Row("b", 30, at_least=20), measure.Row("c", 3)]
+    rows = [
+        measure.Row("a", 1.2, at_most=1.15),
+        measure.Row("b", 30, at_least=20),
+        measure.Row("c", 3),
+    ]
     assert [row.held for row in rows] == [False, True, None]
     assert "| MISSED |" in measure.markdown({"x": rows})
 
 
 def test_the_accelerators_script_runs_on_its_small_path(tmp_path):
     found = gpu.main(
-        ["--size", "small", "--responses", "12", "--rank", "4", "--dimensions", "64", "--out", str(tmp_path)]
+        [
+            "--size",
+            "small",
+            "--responses",
+            "12",
+            "--rank",
+            "4",
+            "--dimensions",
+            "64",
+            "--out",
+            str(tmp_path),
+        ]
     )
     told = {row.what: row.value for row in found["small"]}
     assert told["small: features / plain forward+backward"] > 0

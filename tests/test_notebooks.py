@@ -1,4 +1,6 @@
-"""Each notebook runs under the smoke profile, through the same engine and wrapper as `make figures`; and reads well."""
+"""Each notebook runs under the smoke profile, through the same engine and wrapper as `make
+figures`; and reads well.
+"""
 
 import re
 import subprocess
@@ -32,12 +34,18 @@ def smoke():
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_each_notebook_runs_under_smoke(source, smoke):
-    executed = [path for path in (RUNS / "notebooks").glob("*.ipynb") if path.stem.startswith(source.stem[:6])]
+    executed = [
+        path
+        for path in (RUNS / "notebooks").glob("*.ipynb")
+        if path.stem.startswith(source.stem[:6])
+    ]
     assert executed
     for path in executed:
         cells = nbformat.read(path, 4).cells
         assert not [o for c in cells for o in c.get("outputs", []) if o.output_type == "error"]
-        assert any("image/png" in o.get("data", {}) for c in cells for o in c.get("outputs", [])), "no figure"
+        assert any("image/png" in o.get("data", {}) for c in cells for o in c.get("outputs", [])), (
+            "no figure"
+        )
 
 
 def test_smoke_makes_figures_with_tables_and_provenance(smoke):
@@ -45,7 +53,10 @@ def test_smoke_makes_figures_with_tables_and_provenance(smoke):
     for name in ("fig1_reward", "fig5_win_rate"):
         table = pd.read_csv(figures / f"{name}.csv")
         rounds = load_params("smoke").rounds + 1
-        assert len(table) == len(grid.tasks) * len(grid.models) * len(grid.strategies) * len(grid.seeds) * rounds
+        assert (
+            len(table)
+            == len(grid.tasks) * len(grid.models) * len(grid.strategies) * len(grid.seeds) * rounds
+        )
         assert not table.duplicated(["task", "model", "strategy", "seed", "round"]).any()
         assert list(table.columns[:6]) == ["task", "model", "strategy", "seed", "round", "labels"]
         assert {"reward", "reward_std", "win_rate", "utility", "length", "distinct"} <= set(table)
@@ -61,10 +72,20 @@ def test_smoke_makes_figures_with_tables_and_provenance(smoke):
 
 
 STUDY_FIGURES = (
-    "fig2_model_dependence", "fig3_normalisation", "fig4_projection", "fig6_proposition_1", "fig7_v_ablation", "fig8_costs",
-    "fig9_forgetting", "fig10_picks", "fig11_projection_quality", "fig12_when_it_pays", "fig13_all_strategies", "fig14_replay",
+    "fig2_model_dependence",
+    "fig3_normalisation",
+    "fig4_projection",
+    "fig6_proposition_1",
+    "fig7_v_ablation",
+    "fig8_costs",
+    "fig9_forgetting",
+    "fig10_picks",
+    "fig11_projection_quality",
+    "fig12_when_it_pays",
+    "fig13_all_strategies",
+    "fig14_replay",
     "decisions",
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("name", STUDY_FIGURES)
@@ -122,18 +143,26 @@ def test_a_notebook_reads_as_it_should(source):
     assert re.match(r"# .*\?", first), "the title is a question"
     assert "![" in first, "a figure on the first screen"
     assert "Runtime" in first
-    assert [c for c in cells if "parameters" in c.metadata.get("tags", [])], "a cell tagged parameters"
+    assert [c for c in cells if "parameters" in c.metadata.get("tags", [])], (
+        "a cell tagged parameters"
+    )
     assert any("## Exercises" in c.source and "<details>" in c.source for c in cells)
     for cell in cells:
         if cell.cell_type == "code":
             assert not cell.outputs
             assert "class " not in cell.source
-        elif not cell.source.startswith("# ") and "|---|" not in cell.source and "## Exercises" not in cell.source:
+        elif (
+            not cell.source.startswith("# ")
+            and "|---|" not in cell.source
+            and "## Exercises" not in cell.source
+        ):
             assert len(cell.source.split()) <= 90, cell.source
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_every_parameter_says_what_it_is(source):
-    cell = next(c for c in nbformat.read(source, 4).cells if "parameters" in c.metadata.get("tags", []))
+    cell = next(
+        c for c in nbformat.read(source, 4).cells if "parameters" in c.metadata.get("tags", [])
+    )
     for line in cell.source.splitlines():
         assert line.count("#") >= 1, f"{source.name}: {line}"

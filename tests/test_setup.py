@@ -1,4 +1,6 @@
-"""What the set-up promises: one source of pins, no registry host, no machine path; conda's file names the same lock."""
+"""What the set-up promises: one source of pins, no registry host, no machine path; conda's file
+names the same lock.
+"""
 
 import re
 import subprocess
@@ -27,7 +29,9 @@ def test_the_lock_pins_every_package_and_names_no_place():
 def test_environment_yml_is_condas_and_uses_the_lock():
     environment = yaml.safe_load((HOME / "environment.yml").read_text())
     assert set(environment) == {"name", "channels", "dependencies"}
-    python = next(d for d in environment["dependencies"] if isinstance(d, str) and d.startswith("python="))
+    python = next(
+        d for d in environment["dependencies"] if isinstance(d, str) and d.startswith("python=")
+    )
     assert python == "python=3.11"
     assert PROJECT["requires-python"] == ">=3.11,<3.12"
     pip = next(d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
@@ -35,7 +39,9 @@ def test_environment_yml_is_condas_and_uses_the_lock():
 
 
 def test_no_committed_file_names_a_registry_host_or_a_machine_path():
-    files = subprocess.run(["git", "ls-files"], cwd=HOME, capture_output=True, text=True, check=True).stdout.split()
+    files = subprocess.run(
+        ["git", "ls-files"], cwd=HOME, capture_output=True, text=True, check=True
+    ).stdout.split()
     forbidden = re.compile(r"pypi\.org|pythonhosted|/(root|home|work|opt|tmp)/[a-z]")
     for name in files:
         path = HOME / name
@@ -58,5 +64,10 @@ def test_no_committed_file_names_a_registry_host_or_a_machine_path():
 def test_the_readmes_table_names_every_decision():
     text = (HOME / "README.md").read_text()
     assert all(f"| D{n} |" in text for n in range(1, 17))
-    code = "".join(path.read_text() for path in [*HOME.glob("activedpo_lib/**/*.py"), *HOME.glob("params/*.yaml")])
-    assert all(re.search(rf"\bD{n}\b", code) for n in range(1, 17)), "each decision is named where it is made"
+    code = "".join(
+        path.read_text()
+        for path in [*HOME.glob("activedpo_lib/**/*.py"), *HOME.glob("params/*.yaml")]
+    )
+    assert all(re.search(rf"\bD{n}\b", code) for n in range(1, 17)), (
+        "each decision is named where it is made"
+    )

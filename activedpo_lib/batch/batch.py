@@ -1,4 +1,6 @@
-"""`make figures` (floor 6): the Snakefile's jobs on this machine; stopped at any moment, the next call goes on."""
+"""`make figures`: the Snakefile's jobs on this machine; stopped at any moment, the next call goes
+on.
+"""
 
 import argparse
 import ctypes
@@ -7,16 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from activedpo_lib.batch.slots import cards
-from activedpo_lib.locks import try_lock
+from activedpo_lib.batch.gpus import cards
 from activedpo_lib.params import ParamsError, load_grid, load_params
-from activedpo_lib.store import HOME
+from activedpo_lib.store import HOME, try_lock
 from activedpo_lib.tasks import load_task
 from activedpo_lib.tasks.files import DataError
 
 
 def check(profile, read=True):
-    """Build every cell of the profile's grid and read its data: bad input stops the batch before any work.
+    """Build every cell of the profile's grid and read its data: bad input stops the batch before
+    any work.
 
     read: also the data; without, a plan can be made where a hub's are not at hand.
     """
@@ -31,28 +33,61 @@ def check(profile, read=True):
 
 
 def snakemake(profile, seeds, cores, cluster="", target="all"):
-    """The engine's command line; `cluster`: a folder with Snakemake's settings for one; target: all, or all_figures."""
+    """The engine's command line; `cluster`: a folder with Snakemake's settings for one; target:
+    all, or all_figures.
+    """
     grid = load_grid(profile)
     card_jobs = len(cards()) * grid.jobs_per_gpu
     return [
-        sys.executable, "-m", "snakemake", target, "--snakefile", str(HOME / "Snakefile"), "--directory", str(HOME),
-        "--cores", str(cores), "--rerun-incomplete", "--keep-going", "--nolock", "--quiet", "host", "rules", "reason",
+        sys.executable,
+        "-m",
+        "snakemake",
+        target,
+        "--snakefile",
+        str(HOME / "Snakefile"),
+        "--directory",
+        str(HOME),
+        "--cores",
+        str(cores),
+        "--rerun-incomplete",
+        "--keep-going",
+        "--nolock",
+        "--quiet",
+        "host",
+        "rules",
+        "reason",
         *(["--resources", f"gpu={card_jobs}"] if card_jobs else []),
-        *(["--workflow-profile", str(Path(cluster).resolve())] if cluster else ["--workflow-profile", "none"]),
-        "--config", f"profile={profile}", f"seeds={seeds}",
-    ]  # fmt: skip
+        *(
+            ["--workflow-profile", str(Path(cluster).resolve())]
+            if cluster
+            else ["--workflow-profile", "none"]
+        ),
+        "--config",
+        f"profile={profile}",
+        f"seeds={seeds}",
+    ]
 
 
 def main(arguments=None):
-    """The command line. Exit status 0 when every figure is made, 1 when a job failed, 2 for bad parameters."""
-    parser = argparse.ArgumentParser(prog="python -m activedpo_lib.batch.batch", description=__doc__.splitlines()[0])
+    """The command line. Exit status 0 when every figure is made, 1 when a job failed, 2 for bad
+    parameters.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m activedpo_lib.batch.batch", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("profile", nargs="?", default="tiny")
-    parser.add_argument("--seeds", type=int, default=0, help="how many seeds; the profile's own number by default")
+    parser.add_argument(
+        "--seeds", type=int, default=0, help="how many seeds; the profile's own number by default"
+    )
     parser.add_argument("--cores", default="all")
     parser.add_argument(
-        "--cluster", default="", help="folder with Snakemake's settings for a cluster, as cluster/slurm"
+        "--cluster",
+        default="",
+        help="folder with Snakemake's settings for a cluster, as cluster/slurm",
     )
-    parser.add_argument("--studies", action="store_true", help="every figure, not only Figures 1 and 5")
+    parser.add_argument(
+        "--studies", action="store_true", help="every figure, not only Figures 1 and 5"
+    )
     given = parser.parse_args(arguments)
     if given.profile.endswith((".yaml", ".yml")):  # notebooks run in another folder
         given.profile = str(Path(given.profile).resolve())
@@ -63,14 +98,19 @@ def main(arguments=None):
         return 2
     seeds = given.seeds or len(grid.seeds)
     print(
-        f"{given.profile}: {len(grid.tasks)} tasks x {len(grid.models)} models x {len(grid.strategies)} strategies x "
+        f"{given.profile}: {len(grid.tasks)} tasks x {len(grid.models)} models x "
+        f"{len(grid.strategies)} strategies x "
         f"{seeds} seeds; Ctrl-C stops, the same command goes on", flush=True,
     )  # fmt: skip
-    return run(given.profile, seeds, given.cores, given.cluster, "all_figures" if given.studies else "all")
+    return run(
+        given.profile, seeds, given.cores, given.cluster, "all_figures" if given.studies else "all"
+    )
 
 
 def run(profile, seeds, cores, cluster="", target="all"):
-    """Run the engine, one batch of a profile at a time, under a lock that dies with us (the engine's own outlives a kill)."""
+    """Run the engine, one batch of a profile at a time, under a lock that dies with us (the
+    engine's own outlives a kill).
+    """
     name = Path(profile).stem
     runs = HOME / "runs" / name
     runs.mkdir(parents=True, exist_ok=True)
@@ -80,7 +120,8 @@ def run(profile, seeds, cores, cluster="", target="all"):
     with open(runs / ".lock", "w") as lock:
         if not try_lock(lock):
             print(
-                f"error: another batch of profile {name} is running (it holds runs/{name}/.lock); wait or stop it",
+                f"error: another batch of profile {name} is running (it holds runs/{name}/.lock); "
+                "wait or stop it",
                 file=sys.stderr,
             )
             return 2
@@ -92,16 +133,22 @@ def run(profile, seeds, cores, cluster="", target="all"):
             return 130
     if done:
         print(
-            f"some jobs failed: their executed notebooks, with tracebacks, are in runs/{name}/notebooks/",
+            "some jobs failed: their executed notebooks, with tracebacks, are in "
+            f"runs/{name}/notebooks/",
             file=sys.stderr,
         )
     else:
-        print(f"done: figures in {figures_folder(name)}/, executed notebooks in runs/{name}/notebooks/")
+        print(
+            f"done: figures in {figures_folder(name)}/, executed notebooks in "
+            f"runs/{name}/notebooks/"
+        )
     return min(done, 1)
 
 
 def _die_with_parent():
-    """The engine ends where this process is killed (Linux), instead of starting jobs beside the next call's engine."""
+    """The engine ends where this process is killed (Linux), instead of starting jobs beside the
+    next call's engine.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
 

@@ -1,6 +1,7 @@
-"""Run a notebook by papermill, strictly (floor 6): bad parameters are errors before a kernel starts.
+"""Run a notebook by papermill, strictly: bad parameters are errors before a kernel starts.
 
-`python -m activedpo_lib.batch.execute NOTEBOOK OUTPUT -p name value ...` writes the executed copy to OUTPUT, also where it fails.
+`python -m activedpo_lib.batch.execute NOTEBOOK OUTPUT -p name value ...` writes the executed copy
+to OUTPUT, also where it fails.
 """
 
 import argparse
@@ -15,30 +16,40 @@ from pathlib import Path
 
 import yaml
 
-from activedpo_lib.batch.slots import slot
-from activedpo_lib.locks import try_lock
+from activedpo_lib.batch.gpus import hold_gpus
+from activedpo_lib.store import try_lock
 
-LOCKS = Path(tempfile.gettempdir()) / f"activedpo-gpus-{os.getuid()}"  # one folder for all clones: a card has one owner
+LOCKS = (
+    Path(tempfile.gettempdir()) / f"activedpo-gpus-{os.getuid()}"
+)  # one folder for all clones: a card has one owner
 
 
 class NotebookError(ValueError):
-    """A notebook cannot be run with these parameters. The message names the parameter, what was expected, the remedy."""
+    """A notebook cannot be run with these parameters. The message names the parameter, what was
+    expected, the remedy.
+    """
 
 
 def declared(notebook):
-    """{name: default value} of the notebook's cell tagged `parameters`. Raises NotebookError where there is none."""
+    """{name: default value} of the notebook's cell tagged `parameters`. Raises NotebookError where
+    there is none.
+    """
     import papermill
 
     if not Path(notebook).is_file():
         raise NotebookError(f"{notebook} is not a file; the notebooks are in notebooks/")
     found = papermill.inspect_notebook(str(notebook))
     if not found:
-        raise NotebookError(f"{notebook} has no cell tagged `parameters`, so it takes none; tag one in JupyterLab")
+        raise NotebookError(
+            f"{notebook} has no cell tagged `parameters`, so it takes none; tag one in JupyterLab"
+        )
     return {name: ast.literal_eval(spec["default"]) for name, spec in found.items()}
 
 
 def checked(notebook, values):
-    """`values`, or NotebookError: every name declared by the notebook, every value of its default's type."""
+    """`values`, or NotebookError: every name declared by the notebook, every value of its default's
+    type.
+    """
     known = declared(notebook)
     for name, value in values.items():
         if name not in known:
@@ -46,10 +57,19 @@ def checked(notebook, values):
             hint = f"; did you mean {near[0]}?" if near else f"; it takes {sorted(known)}"
             raise NotebookError(f"{notebook} has no parameter {name!r}{hint}")
         kind = type(known[name])
-        if kind is not type(None) and type(value) is not kind and not (kind is float and type(value) is int):
-            remedy = " (YAML reads 1e-5 as text: write 1.0e-5)" if kind is float and isinstance(value, str) else ""
+        if (
+            kind is not type(None)
+            and type(value) is not kind
+            and not (kind is float and type(value) is int)
+        ):
+            remedy = (
+                " (YAML reads 1e-5 as text: write 1.0e-5)"
+                if kind is float and isinstance(value, str)
+                else ""
+            )
             raise NotebookError(
-                f"{notebook}: {name} must be {kind.__name__}, got {type(value).__name__} {value!r}{remedy}"
+                f"{notebook}: {name} must be {kind.__name__}, got {type(value).__name__} "
+                f"{value!r}{remedy}"
             )
         if kind is list:
             _check_list(f"{notebook}: {name}", known[name], value)
@@ -57,19 +77,27 @@ def checked(notebook, values):
 
 
 def _check_list(where, default, value):
-    """As many as one likes, but some, of the default's kind, and none twice; numbers (seeds) from 0."""
+    """As many as one likes, but some, of the default's kind, and none twice; numbers (seeds) from
+    0.
+    """
     item = type(default[0]) if default else str
     if not value or any(type(v) is not item for v in value):
-        raise NotebookError(f"{where} must be a list of at least one {item.__name__}, got {value!r}")
+        raise NotebookError(
+            f"{where} must be a list of at least one {item.__name__}, got {value!r}"
+        )
     if len(set(value)) < len(value) or (item is int and min(value) < 0):
-        raise NotebookError(f"{where} must have each value once{' and none below 0' * (item is int)}, got {value!r}")
+        raise NotebookError(
+            f"{where} must have each value once{' and none below 0' * (item is int)}, got {value!r}"
+        )
 
 
 def execute(notebook, output, values, gpus=1, jobs_per_gpu=1):
-    """Run `notebook` with `values`; the executed copy goes to `output`, with the traceback where a cell fails.
+    """Run `notebook` with `values`; the executed copy goes to `output`, with the traceback where a
+    cell fails.
 
-    gpus: cards that it holds while it runs, where the machine has any, with at most `jobs_per_gpu` notebooks on each. The
-    notebook's printed lines are passed on as they come. Raises NotebookError before, PapermillExecutionError after.
+    gpus: cards that it holds while it runs, where the machine has any, with at most `jobs_per_gpu`
+    notebooks on each. The notebook's printed lines are passed on as they come. Raises NotebookError
+    before, PapermillExecutionError after.
     """
     import papermill
     from traitlets.config import Config
@@ -78,18 +106,32 @@ def execute(notebook, output, values, gpus=1, jobs_per_gpu=1):
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     # One thread a job: two jobs on two cores beat one job on two, and the sums come out the same.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with _alone(output), slot(LOCKS, gpus, jobs_per_gpu), tempfile.TemporaryDirectory(prefix="activedpo-") as sockets:
-        # Sockets in a folder of the job's own: no port, and no path, to clash with another job's kernel.
+    with (
+        _locked(output),
+        hold_gpus(LOCKS, gpus, jobs_per_gpu),
+        tempfile.TemporaryDirectory(prefix="activedpo-") as sockets,
+    ):
+        # Sockets in a folder of the job's own: no port, and no path, to clash with another job's
+        # kernel.
         config = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
         papermill.execute_notebook(
-            str(notebook), str(output), values, kernel_name="python3", progress_bar=False, config=config,
-            stdout_file=sys.stdout, stderr_file=sys.stderr, cwd=str(Path(notebook).parent),
-        )  # fmt: skip
+            str(notebook),
+            str(output),
+            values,
+            kernel_name="python3",
+            progress_bar=False,
+            config=config,
+            stdout_file=sys.stdout,
+            stderr_file=sys.stderr,
+            cwd=str(Path(notebook).parent),
+        )
 
 
 @contextlib.contextmanager
-def _alone(output):
-    """Wait for a process that still writes `output`: an engine that was killed leaves its notebooks running."""
+def _locked(output):
+    """Wait for a process that still writes `output`: an engine that was killed leaves its notebooks
+    running.
+    """
     with open(Path(output).with_suffix(".lock"), "w") as lock:
         if not try_lock(lock):
             print(f"{output} is being written by another process; waiting for it", flush=True)
@@ -101,13 +143,22 @@ def main(arguments=None):
     """The command line. Exit status 0 done, 1 a cell failed, 2 the parameters were refused."""
     from papermill.exceptions import PapermillExecutionError
 
-    parser = argparse.ArgumentParser(prog="python -m activedpo_lib.batch.execute", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m activedpo_lib.batch.execute", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("notebook")
     parser.add_argument("output")
     parser.add_argument(
-        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="VALUE is read as YAML"
+        "-p",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="VALUE is read as YAML",
     )
-    parser.add_argument("--gpus", type=int, default=1, help="cards that the notebook needs, where there are any")
+    parser.add_argument(
+        "--gpus", type=int, default=1, help="cards that the notebook needs, where there are any"
+    )
     parser.add_argument("--jobs-per-gpu", type=int, default=1)
     given = parser.parse_args(arguments)
     try:
@@ -118,7 +169,8 @@ def main(arguments=None):
         return 2
     except PapermillExecutionError as error:
         print(
-            f"error: {error.ename}: {error.evalue}\n  the executed copy with the traceback: {given.output}",
+            f"error: {error.ename}: {error.evalue}\n  the executed copy with the traceback: "
+            f"{given.output}",
             file=sys.stderr,
         )
         return 1

@@ -1,4 +1,4 @@
-"""`make plan` and `make status` (floor 7): what a batch will do and cost, and how far it is."""
+"""`make plan` and `make status`: what a batch will do and cost, and how far it is."""
 
 import argparse
 import csv
@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from activedpo_lib.batch.batch import check, snakemake
-from activedpo_lib.locks import try_lock
 from activedpo_lib.params import ParamsError, load_grid, load_params
-from activedpo_lib.store import HOME, locate, read_json
+from activedpo_lib.store import HOME, locate, read_json, try_lock
 from activedpo_lib.study.costs import ASSUMED_GPU, Sizes, round_flops, selection_bytes
 from activedpo_lib.study.studies import load_study, study_names
 from activedpo_lib.tasks import load_task
@@ -23,7 +22,9 @@ ACHIEVED = {"a core of this laptop": 2e10, "an H100 at 40 % of its bfloat16 peak
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook of the batch: its log is the executed copy; state: done, running, failed or waiting."""
+    """One notebook of the batch: its log is the executed copy; state: done, running, failed or
+    waiting.
+    """
 
     rule: str
     log: str
@@ -32,7 +33,10 @@ class Job:
 
 def jobs(profile, seeds, studies=False):
     """The batch's Jobs, as the engine sees them (a dry run: nothing is started)."""
-    command = [*snakemake(profile, seeds, 1, target="all_figures" if studies else "all"), "--summary"]
+    command = [
+        *snakemake(profile, seeds, 1, target="all_figures" if studies else "all"),
+        "--summary",
+    ]
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     if told.returncode:
         raise ParamsError(f"the engine cannot plan {profile}: {told.stderr.strip()[-2000:]}")
@@ -40,7 +44,8 @@ def jobs(profile, seeds, studies=False):
     found = {}
     for row in csv.DictReader(io.StringIO(lines), delimiter="\t"):
         log, output = row["log-file(s)"], row["output_file"]
-        # The engine names a log once it is there; the figures are one job's, every table has its own.
+        # The engine names a log once it is there; the figures are one job's, every table has its
+        # own.
         job = log if log != "-" else output if "/tables/" in output else row["rule"]
         if row["rule"] != "-":
             found[job] = Job(row["rule"], log, _state(log, row["plan"]))
@@ -66,18 +71,26 @@ def _has_error(notebook):
     if not notebook.is_file():
         return False
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    return any(output["output_type"] == "error" for cell in cells for output in cell.get("outputs", []))
+    return any(
+        output["output_type"] == "error" for cell in cells for output in cell.get("outputs", [])
+    )
 
 
 def runs(profile, seeds):
     """Every (params, seed) of the profile's grid."""
     grid = load_grid(profile)
-    cells = [load_params(profile, t, m, s) for t in grid.tasks for m in grid.models for s in grid.strategies]
+    cells = [
+        load_params(profile, t, m, s)
+        for t in grid.tasks
+        for m in grid.models
+        for s in grid.strategies
+    ]
     return [(params, seed) for params in cells for seed in range(seeds)]
 
 
 def sizes(params):
-    """The cost model's Sizes for these params, from the model's config and the task's prompts (words, not yet tokens).
+    """The cost model's Sizes for these params, from the model's config and the task's prompts
+    (words, not yet tokens).
 
     Where a model or data of the hub are not at hand, from what the profile says of them.
     """
@@ -86,7 +99,9 @@ def sizes(params):
         weights=_layers(params.model) * sum(a * b for a, b in shapes.values()),
         head=vocabulary * width,
         adapter=_layers(params.model)
-        * sum(params.lora.rank * sum(shapes[name]) for name in params.lora.targets if name in shapes),
+        * sum(
+            params.lora.rank * sum(shapes[name]) for name in params.lora.targets if name in shapes
+        ),
         prompt=params.task.prompt_tokens or _mean_words(params),
         response=params.task.max_new_tokens,
     )
@@ -94,7 +109,11 @@ def sizes(params):
 
 def _config(model):
     """The model's config.json where there is one on this machine."""
-    folder = HOME / "activedpo_lib/assets" / f"{model.family}-0" if model.base == "world" else locate(model.base)
+    folder = (
+        HOME / "activedpo_lib/assets" / f"{model.family}-0"
+        if model.base == "world"
+        else locate(model.base)
+    )
     return read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
 
 
@@ -105,7 +124,10 @@ def _layers(model):
 def _shapes(model):
     """({module: (inputs, outputs)} of one layer, width, vocabulary)."""
     config = _config(model)
-    width, heads = config.get("hidden_size", model.hidden_size), config.get("num_attention_heads", model.heads)
+    width, heads = (
+        config.get("hidden_size", model.hidden_size),
+        config.get("num_attention_heads", model.heads),
+    )
     inner = config.get("intermediate_size", model.intermediate_size or 8 * width // 3)
     queries = heads * config.get("head_dim", width // heads)
     groups = config.get("num_key_value_heads", model.key_value_heads or heads)
@@ -126,8 +148,12 @@ def _mean_words(params):
 
 
 def flops_by_part(params, size):
-    """{part: [FLOP of each round]} of one run, by the cost model: generate, measure, train, evaluate."""
-    from activedpo_lib.method.strategies import make_strategy  # brings torch along, which status does not need
+    """{part: [FLOP of each round]} of one run, by the cost model: generate, measure, train,
+    evaluate.
+    """
+    from activedpo_lib.method.strategies import (
+        make_strategy,  # brings torch along, which status does not need
+    )
 
     pool, evaluation, selection = params.generation, params.evaluation, params.selection
     again = params.batch_size if selection.past == "reembed" else 0
@@ -145,7 +171,9 @@ def flops_by_part(params, size):
 
 
 def study_runs(profile, seeds):
-    """Every (params, seed) of the studies, those of the grid among them, each once; Figure 2's subsets count as one more."""
+    """Every (params, seed) of the studies, those of the grid among them, each once; Figure 2's
+    subsets count as one more.
+    """
     found = {}
     for name in study_names():
         study = load_study(name, profile)
@@ -157,10 +185,17 @@ def study_runs(profile, seeds):
 def plan(profile, seeds, studies=False):
     """Lines: jobs, runs, labels, compute by the cost model, disk; before anything is spent."""
     check(profile, read=False)
-    every, waiting = runs(profile, seeds), [job for job in jobs(profile, seeds, studies) if job.state != "done"]
+    every, waiting = (
+        runs(profile, seeds),
+        [job for job in jobs(profile, seeds, studies) if job.state != "done"],
+    )
     if studies:
         own = {(params.digest(), seed) for params, seed in every}
-        every += [(params, seed) for params, seed in study_runs(profile, seeds) if (params.digest(), seed) not in own]
+        every += [
+            (params, seed)
+            for params, seed in study_runs(profile, seeds)
+            if (params.digest(), seed) not in own
+        ]
     labels = sum(params.rounds * params.batch_size for params, _ in every)
     known = {}
     for params, _ in every:
@@ -170,24 +205,49 @@ def plan(profile, seeds, studies=False):
     spent = [flops_by_part(params, size) for params, size in sized]
     total = sum(sum(map(sum, parts.values())) for parts in spent)
     share = sum(sum(parts["generate"]) for parts in spent) / total
-    kept = {(p.task.name, p.model.name, seed): (p, known[p.task.name, p.model.name]) for p, seed in every}
-    sft = sum((2 if p.model.dtype == "bfloat16" else 4) * (size.weights + size.head) for p, size in kept.values())
-    disk = sft + sum(4 * p.rounds * (size.adapter + p.batch_size * p.selection.dimensions) for p, size in sized)
-    pool = max(selection_bytes(p.generation.prompts * p.generation.responses, p.selection.dimensions) for p, _ in every)
-    yield f"{len(waiting)} notebooks to run: {', '.join(sorted({job.rule for job in waiting})) or 'all is done'}"
-    yield f"{len(every)} runs of {every[0][0].rounds} rounds{' or as the studies say' * studies}; {labels:,} labels by the oracle"
+    kept = {
+        (p.task.name, p.model.name, seed): (p, known[p.task.name, p.model.name])
+        for p, seed in every
+    }
+    sft = sum(
+        (2 if p.model.dtype == "bfloat16" else 4) * (size.weights + size.head)
+        for p, size in kept.values()
+    )
+    disk = sft + sum(
+        4 * p.rounds * (size.adapter + p.batch_size * p.selection.dimensions) for p, size in sized
+    )
+    pool = max(
+        selection_bytes(p.generation.prompts * p.generation.responses, p.selection.dimensions)
+        for p, _ in every
+    )
+    rules = ", ".join(sorted({job.rule for job in waiting}))
+    yield f"{len(waiting)} notebooks to run: {rules or 'all is done'}"
+    rounds = f"{every[0][0].rounds} rounds{' or as the studies say' * studies}"
+    yield f"{len(every)} runs of {rounds}; {labels:,} labels by the oracle"
     yield f"compute, by the cost model, SFT and oracle left out: {total:.2g} FLOP"
     for what, speed in ACHIEVED.items():
         yield f"  {total / speed / 3600:,.4f} h on {what} (assumed {speed:.2g} FLOP/s)"
-    yield f"  {share:.0%} of it generates, token by token: memory bounds that, so expect several times more on a GPU"
-    yield f"disk: {disk / 2**30:.2g} GiB kept, and {2 * pool / 2**30:.2g} GiB of features while a round selects"
+    yield (
+        f"  {share:.0%} of it generates, token by token: memory bounds that, so expect several "
+        "times more on a GPU"
+    )
+    kept, while_selecting = f"{disk / 2**30:.2g} GiB", f"{2 * pool / 2**30:.2g} GiB"
+    yield f"disk: {kept} kept, and {while_selecting} of features while a round selects"
 
 
 def status(profile, seeds, studies=False):
-    """Lines: jobs by state, failed ones with where to look, rounds done, and the time left by the rounds' mean so far."""
+    """Lines: jobs by state, failed ones with where to look, rounds done, and the time left by the
+    rounds' mean so far.
+    """
     found = jobs(profile, seeds, studies)
-    counts = {state: sum(job.state == state for job in found) for state in ("done", "running", "failed", "waiting")}
-    yield ", ".join(f"{count} {state}" for state, count in counts.items()) + f" of {len(found)} notebooks"
+    counts = {
+        state: sum(job.state == state for job in found)
+        for state in ("done", "running", "failed", "waiting")
+    }
+    yield (
+        ", ".join(f"{count} {state}" for state, count in counts.items())
+        + f" of {len(found)} notebooks"
+    )
     for job in found:
         if job.state == "failed":
             yield f"  failed: {job.rule}; the traceback is in {job.log}"
@@ -195,7 +255,11 @@ def status(profile, seeds, studies=False):
     done = sum(map(len, seconds.values()))
     yield f"{done:,} of {done + sum(left.values()):,} rounds saved"
     if all(seconds[name] for name, missing in left.items() if missing) and any(left.values()):
-        rest = sum(missing * sum(seconds[name]) / len(seconds[name]) for name, missing in left.items() if missing)
+        rest = sum(
+            missing * sum(seconds[name]) / len(seconds[name])
+            for name, missing in left.items()
+            if missing
+        )
         workers = max(1, counts["running"])
         yield f"about {rest / workers / 60:.1f} min left with {workers} at a time"
 
@@ -208,7 +272,11 @@ def rounds_so_far(profile, seeds):
     seconds, left = {}, {}
     for params, seed in runs(profile, seeds):
         folder = run_folder(params, seed, root)
-        saved = [load_row(folder, t)["seconds"] for t in range(params.rounds + 1) if is_finished(folder, t)]
+        saved = [
+            load_row(folder, t)["seconds"]
+            for t in range(params.rounds + 1)
+            if is_finished(folder, t)
+        ]
         seconds.setdefault(params.strategy, []).extend(saved)
         left[params.strategy] = left.get(params.strategy, 0) + params.rounds + 1 - len(saved)
     return seconds, left
@@ -216,15 +284,21 @@ def rounds_so_far(profile, seeds):
 
 def main(arguments=None):
     """The command line. Exit status 0, or 2 for bad parameters."""
-    parser = argparse.ArgumentParser(prog="python -m activedpo_lib.batch.overview", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m activedpo_lib.batch.overview", description=__doc__
+    )
     parser.add_argument("what", choices=["plan", "status"])
     parser.add_argument("profile", nargs="?", default="tiny")
     parser.add_argument("--seeds", type=int, default=0)
-    parser.add_argument("--studies", action="store_true", help="every figure, not only Figures 1 and 5")
+    parser.add_argument(
+        "--studies", action="store_true", help="every figure, not only Figures 1 and 5"
+    )
     given = parser.parse_args(arguments)
     try:
         seeds = given.seeds or len(load_grid(given.profile).seeds)
-        for line in {"plan": plan, "status": status}[given.what](given.profile, seeds, given.studies):
+        for line in {"plan": plan, "status": status}[given.what](
+            given.profile, seeds, given.studies
+        ):
             print(line, flush=True)
     except (ParamsError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,4 +1,6 @@
-"""`make report` (floor 7): one HTML page with every figure, the executed notebooks behind it, and its params."""
+"""`make report`: one HTML page with every figure, the executed notebooks behind it, and its
+params.
+"""
 
 import argparse
 import html
@@ -9,7 +11,10 @@ from activedpo_lib.batch.batch import figures_folder
 from activedpo_lib.params import read_profile
 from activedpo_lib.store import HOME, read_json, write_text
 
-STYLE = "body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}img{max-width:100%}pre{overflow-x:auto}"
+STYLE = (
+    "body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+    "img{max-width:100%}pre{overflow-x:auto}"
+)
 
 
 def notebook_page(notebook):
@@ -21,12 +26,15 @@ def notebook_page(notebook):
 
 
 def report(profile):
-    """Write runs/<profile>/report/: index.html and a page for each executed notebook. Returns the index's path."""
+    """Write runs/<profile>/report/: index.html and a page for each executed notebook. Returns the
+    index's path.
+    """
     name = Path(profile).stem
     notebooks = sorted((HOME / "runs" / name / "notebooks").glob("*.ipynb"))
     if not notebooks:
         raise FileNotFoundError(
-            f"runs/{name}/notebooks has no executed notebooks: run `make figures PROFILE={profile}` first"
+            f"runs/{name}/notebooks has no executed notebooks: run `make figures "
+            f"PROFILE={profile}` first"
         )
     folder = HOME / "runs" / name / "report"
     for notebook in notebooks:
@@ -43,11 +51,17 @@ def index(profile, notebooks):
         parts.append(f"<h2>{html.escape(svg.stem)}</h2>{_embedded(svg)}")
     if (figures / "provenance.json").is_file():
         record = read_json(figures / "provenance.json")
-        parts.append(f"<p>Made by {html.escape(record['notebook'])}, commit {html.escape(str(record['commit']))}.</p>")
-    links = "".join(f'<li><a href="{n.stem}.html">{html.escape(n.stem)}</a></li>' for n in notebooks)
+        parts.append(
+            f"<p>Made by {html.escape(record['notebook'])}, commit "
+            f"{html.escape(str(record['commit']))}.</p>"
+        )
+    links = "".join(
+        f'<li><a href="{n.stem}.html">{html.escape(n.stem)}</a></li>' for n in notebooks
+    )
     parts.append(f"<h2>Executed notebooks</h2><ul>{links}</ul>")
     parts.append(f"<h2>Params</h2><pre>{html.escape(_yaml(profile))}</pre>")
-    return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>ActiveDPO</title><style>{STYLE}</style>{"".join(parts)}'
+    head = f'<meta charset="utf-8"><title>ActiveDPO</title><style>{STYLE}</style>'
+    return f'<!doctype html><html lang="en">{head}{"".join(parts)}'
 
 
 def _embedded(svg):
@@ -65,7 +79,9 @@ def _yaml(profile):
 
 def main(arguments=None):
     """The command line. Exit status 0, or 2 where there is nothing to report."""
-    parser = argparse.ArgumentParser(prog="python -m activedpo_lib.batch.report", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m activedpo_lib.batch.report", description=__doc__
+    )
     parser.add_argument("profile", nargs="?", default="tiny")
     given = parser.parse_args(arguments)
     try:

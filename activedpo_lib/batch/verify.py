@@ -1,4 +1,6 @@
-"""`make verify` (floor 7): run one cell of the committed figures again, and compare it with the committed table."""
+"""`make verify`: run one cell of the committed figures again, and compare it with the committed
+table.
+"""
 
 import argparse
 import sys
@@ -14,14 +16,23 @@ from activedpo_lib.study.tables import split_times
 
 
 def differences(profile, task, model, strategy, seed):
-    """Rows (round, measure, committed, now) where a new run differs from the committed table, compared as written there."""
+    """Rows (round, measure, committed, now) where a new run differs from the committed table,
+    compared as written there.
+    """
     committed = pd.read_csv(HOME / figures_folder(profile) / "fig1_reward.csv")
     params = load_params(profile, task, model, strategy)
-    cell = {"task": params.task.name, "model": params.model.name, "strategy": strategy, "seed": seed}
+    cell = {
+        "task": params.task.name,
+        "model": params.model.name,
+        "strategy": strategy,
+        "seed": seed,
+    }
     for column, value in cell.items():
         committed = committed[committed[column] == value]
     if committed.empty:
-        raise ValueError(f"the committed table has no rows of {cell}; it is figures/fig1_reward.csv")
+        raise ValueError(
+            f"the committed table has no rows of {cell}; it is figures/fig1_reward.csv"
+        )
     with tempfile.TemporaryDirectory() as root:
         now, _ = split_times(run_rounds(params, seed, root))
         write_table(f"{root}/now.csv", now)
@@ -32,13 +43,17 @@ def differences(profile, task, model, strategy, seed):
         (at, name, old[name][at], new[name][at])
         for name in measures
         for at in range(len(old))
-        if not (old[name][at] == new[name][at] or (pd.isna(old[name][at]) and pd.isna(new[name][at])))
+        if not (
+            old[name][at] == new[name][at] or (pd.isna(old[name][at]) and pd.isna(new[name][at]))
+        )
     ]
 
 
 def main(arguments=None):
     """The command line. Exit status 0 where every number is the committed one, else 1."""
-    parser = argparse.ArgumentParser(prog="python -m activedpo_lib.batch.verify", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m activedpo_lib.batch.verify", description=__doc__
+    )
     parser.add_argument("profile", nargs="?", default="tiny")
     parser.add_argument("--task")
     parser.add_argument("--model")

@@ -1,8 +1,9 @@
-"""The V-norm and greedy selection (floor 1; Eq. 3, Eq. 4), in the dual form: never a d x d matrix.
+"""The V-norm and greedy selection (Eq. 3, Eq. 4), in the dual form: never a d x d matrix.
 
-V = ridge I + sum over labelled and picked pairs of phi phi'. With Q so that ridge V^-1 = I - Q'Q, the squared norm
-||phi||^2 in V^-1 is r / ridge, r = phi'phi - ||Q phi||^2; a pick adds one row to Q. Residuals r only fall, so one known
-from before is an upper bound: after a single pass over the pool, only pairs that could be the best are read again.
+V = ridge I + sum over labelled and picked pairs of phi phi'. With Q so that ridge V^-1 = I - Q'Q,
+the squared norm ||phi||^2 in V^-1 is r / ridge, r = phi'phi - ||Q phi||^2; a pick adds one row to
+Q. Residuals r only fall, so one known from before is an upper bound: after a single pass over the
+pool, only pairs that could be the best are read again.
 """
 
 import numpy as np
@@ -24,11 +25,19 @@ def _check(phi, batch_size, ridge, past_phi, ties, pairs):
     if len(phi.shape) != 2:
         raise ValueError(f"phi must be (pairs, dimensions), got shape {tuple(phi.shape)}")
     if not ridge > 0:
-        raise ValueError(f"ridge must be positive, got {ridge}: V_0 = ridge I must be invertible (D2)")
+        raise ValueError(
+            f"ridge must be positive, got {ridge}: V_0 = ridge I must be invertible (D2)"
+        )
     if not 0 <= batch_size <= pairs:
-        raise ValueError(f"cannot pick {batch_size} pairs from a pool of {pairs}; lower batch_size or enlarge the pool")
+        raise ValueError(
+            f"cannot pick {batch_size} pairs from a pool of {pairs}; lower batch_size or enlarge "
+            "the pool"
+        )
     if past_phi is not None and past_phi.shape[1:] != phi.shape[1:]:
-        raise ValueError(f"past_phi must be (labelled, {phi.shape[1]}) like phi, got shape {tuple(past_phi.shape)}")
+        raise ValueError(
+            f"past_phi must be (labelled, {phi.shape[1]}) like phi, got shape "
+            f"{tuple(past_phi.shape)}"
+        )
     if ties is not None and len(ties) != len(phi):
         raise ValueError(f"ties must hold one number a pair: {len(phi)}, got {len(ties)}")
 
@@ -49,7 +58,9 @@ def _tensor(part, dtype, device):
 
 
 def _residuals(phi, rows, dtype):
-    """r and phi'phi of every pair, (2, n) float64, in one pass over the pool by blocks, computed in `dtype`."""
+    """r and phi'phi of every pair, (2, n) float64, in one pass over the pool by blocks, computed in
+    `dtype`.
+    """
     found = np.empty((2, len(phi)))
     rows = rows.to(dtype)
     step = max(1, BLOCK_BYTES // (8 * phi.shape[1]))
@@ -57,21 +68,27 @@ def _residuals(phi, rows, dtype):
         block = _tensor(phi[start : start + step], dtype, rows.device)
         squares = torch.linalg.vector_norm(block, dim=1).square()
         seen = (block @ rows.T).square().sum(1) if len(rows) else torch.zeros_like(squares)
-        found[:, start : start + step] = torch.stack([squares - seen, squares]).double().cpu().numpy()
+        found[:, start : start + step] = (
+            torch.stack([squares - seen, squares]).double().cpu().numpy()
+        )
     if not np.isfinite(found[1]).all():
         raise ValueError("phi has NaN or infinite features: the model's gradients overflowed")
     return found
 
 
 def uncertainty(phi, ridge, past_phi=None, device="cpu"):
-    """||phi||_{V^-1}, (n,) float64, V = ridge I + past_phi' past_phi (Prop. 1). phi (n, d), past_phi (k, d)."""
+    """||phi||_{V^-1}, (n,) float64, V = ridge I + past_phi' past_phi (Prop. 1). phi (n, d),
+    past_phi (k, d).
+    """
     _check(phi, 0, ridge, past_phi, None, len(phi))
     rows = torch.from_numpy(_past_rows(past_phi, phi.shape[1], ridge)).to(device)
     return np.sqrt(np.maximum(_residuals(phi, rows, torch.float64)[0], 0.0) / ridge)
 
 
 class Residuals:
-    """The residuals of a pool: a bound from above for all, and exact (float64) for those that could be the best."""
+    """The residuals of a pool: a bound from above for all, and exact (float64) for those that could
+    be the best.
+    """
 
     def __init__(self, phi, past_rows, room, device):
         past = torch.from_numpy(past_rows).to(device)
@@ -88,7 +105,9 @@ class Residuals:
         return _tensor(self._phi[at], torch.float64, self._rows.device)
 
     def best(self):
-        """(the largest r, the free rows within TIE of it), all exact; (-inf, none) where nothing is free."""
+        """(the largest r, the free rows within TIE of it), all exact; (-inf, none) where nothing is
+        free.
+        """
         count, most = REFRESHED, max(REFRESHED, BLOCK_BYTES // (8 * self._phi.shape[1]))
         while True:
             top = self.bound[self.free].max(initial=-np.inf)
@@ -97,13 +116,19 @@ class Residuals:
                 self._refresh(self._largest(self.free & (self._known < self._filled), count))
                 count = min(2 * count, most)  # many are still in question: fewer, larger reads
             elif not self._exact[contenders].all():
-                self._make_exact(self._largest(self.free & ~self._exact & (self._known == self._filled), MADE_EXACT))
+                self._make_exact(
+                    self._largest(
+                        self.free & ~self._exact & (self._known == self._filled), MADE_EXACT
+                    )
+                )
             else:
                 return top, contenders
 
     def _largest(self, among, count):
         rows = np.flatnonzero(among)
-        return rows if len(rows) <= count else rows[np.argpartition(-self.bound[rows], count)[:count]]
+        return (
+            rows if len(rows) <= count else rows[np.argpartition(-self.bound[rows], count)[:count]]
+        )
 
     def _refresh(self, at):
         """Take off what the rows of Q that are new to these pairs account for."""
@@ -126,16 +151,21 @@ class Residuals:
         self._filled += 1
 
 
-def select_greedy(phi, batch_size, ridge, past_phi=None, ties=None, groups=None, device="cpu", shards=None):
-    """Pick `batch_size` pairs, each the argmax of ||phi||_{V^-1} (Eq. 3), V growing with each pick (Eq. 4).
+def select_greedy(
+    phi, batch_size, ridge, past_phi=None, ties=None, prompts=None, device="cpu", shards=None
+):
+    """Pick `batch_size` pairs, each the argmax of ||phi||_{V^-1} (Eq. 3), V growing with each pick
+    (Eq. 4).
 
-    phi: (n, d) pair features, an array, a memory-mapped one or a tensor: read once, then a few rows at a time;
-    ridge: the absolute number on V_0's diagonal (D2); past_phi: (k, d) features of the pairs labelled before (D3);
-    ties: (n,) keys, the smallest of equal scores is taken (default: the rows' order); groups: (n,) the pairs' prompts,
-    to pick at most one pair of each (D13); device: where the products are computed; shards: `shards.Processes()` where
-    phi, ties and groups are this process's slice of the pool; rows are then numbered over all slices.
-    Returns Selection(indices (b,), scores (b,): the norm when picked), b < batch_size only where groups run out.
-    Raises ValueError for shapes that do not fit, features that are not finite, ridge <= 0, or a batch above n.
+    phi: (n, d) pair features, an array, a memory-mapped one or a tensor: read once, then a few rows
+    at a time; ridge: the absolute number on V_0's diagonal (D2); past_phi: (k, d) features of the
+    pairs labelled before (D3); ties: (n,) keys, the smallest of equal scores is taken (default: the
+    rows' order); prompts: (n,) the pairs' prompts, to pick at most one pair of each (D13); device:
+    where the products are computed; shards: `shards.Processes()` where phi, ties and prompts are
+    this process's slice of the pool; rows are then numbered over all slices. Returns
+    Selection(indices (b,), scores (b,): the norm when picked), b < batch_size only where prompts
+    run out. Raises ValueError for shapes that do not fit, features that are not finite, ridge <= 0,
+    or a batch above n.
     """
     shards = shards or Alone()
     sizes, mine = shards.sizes(len(phi))
@@ -151,10 +181,12 @@ def select_greedy(phi, batch_size, ridge, past_phi=None, ties=None, groups=None,
             break
         rows = rows[_ties(pool.bound[rows], best)]
         at = rows[np.argmin(ties[rows])] if len(rows) else None
-        found = shards.first(None if at is None else ties[at], lambda at=at: _payload(pool, at, numbers, groups))
-        number, group, residual, feature = found
+        found = shards.first(
+            None if at is None else ties[at], lambda at=at: _payload(pool, at, numbers, prompts)
+        )
+        number, prompt, residual, feature = found
         pool.add(torch.from_numpy(feature).to(device), residual, ridge)
-        pool.free &= numbers != number if groups is None else groups != group
+        pool.free &= numbers != number if prompts is None else prompts != prompt
         picked.append(number)
         scores.append(np.sqrt(residual / ridge))
     return Selection(np.array(picked, dtype=np.int64), np.array(scores))
@@ -171,12 +203,19 @@ def first_of_best(values, ties):
     return int(contenders[np.argmin(ties[contenders])])
 
 
-def _payload(pool, at, numbers, groups):
+def _payload(pool, at, numbers, prompts):
     """What all processes need of a picked pair: its number, prompt, residual and features."""
-    return numbers[at], None if groups is None else groups[at], pool.bound[at], pool.row(at).cpu().numpy()
+    return (
+        numbers[at],
+        None if prompts is None else prompts[at],
+        pool.bound[at],
+        pool.row(at).cpu().numpy(),
+    )
 
 
 def largest(values, batch_size, ties):
-    """The rows of the `batch_size` largest values at once, best first; equal values in the order of their keys."""
+    """The rows of the `batch_size` largest values at once, best first; equal values in the order of
+    their keys.
+    """
     order = np.lexsort((ties, -np.asarray(values, dtype=np.float64)))[:batch_size]
     return Selection(order.astype(np.int64), np.asarray(values, dtype=np.float64)[order])

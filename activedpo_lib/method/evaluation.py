@@ -1,4 +1,6 @@
-"""How good is the policy (floor 3): reward, win-rate, true utility, length, distinct responses on held-out prompts (D14)."""
+"""How good is the policy: reward, win-rate, true utility, length, distinct responses on held-out
+prompts (D14).
+"""
 
 import numpy as np
 
@@ -8,18 +10,23 @@ from activedpo_lib.method.formulas import win_rate
 def evaluate(pool, responses, score, initial_rewards=None, utility=None):
     """Measures of a policy from the Pool that it generated for the evaluation prompts.
 
-    responses: how many each prompt has; score: the oracle's or another evaluator's; initial_rewards: (prompts, m)
-    rewards of the initial LLM's responses to the same prompts (None: this is the initial LLM); utility: the truth, if known.
-    Returns (measures, rewards (prompts, responses)). Rewards in the oracle's units, length in tokens, utility in utils.
+    responses: how many each prompt has; score: the oracle's or another evaluator's;
+    initial_rewards: (prompts, m) rewards of the initial LLM's responses to the same prompts (None:
+    this is the initial LLM); utility: the truth, if known. Returns (measures, rewards (prompts,
+    responses)). Rewards in the oracle's units, length in tokens, utility in utils.
     """
-    prompts = [pool.prompts[at] for at in pool.owner]
+    prompts = [pool.prompts[at] for at in pool.prompt_index]
     texts = [response.text for response in pool.responses]
     rewards = score(prompts, texts).reshape(-1, responses)
     measures = {
         "reward": rewards.mean(),
         "reward_std": rewards.std(),
-        "win_rate": win_rate(rewards, rewards if initial_rewards is None else initial_rewards).mean(),
-        "utility": np.nan if utility is None else np.mean([utility(p, t) for p, t in zip(prompts, texts, strict=True)]),
+        "win_rate": win_rate(
+            rewards, rewards if initial_rewards is None else initial_rewards
+        ).mean(),
+        "utility": np.nan
+        if utility is None
+        else np.mean([utility(p, t) for p, t in zip(prompts, texts, strict=True)]),
         "length": np.mean([len(response.tokens) for response in pool.responses]),
         "distinct": len({(r.prompt_id, r.tokens) for r in pool.responses}) / len(pool.responses),
     }

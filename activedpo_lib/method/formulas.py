@@ -1,4 +1,4 @@
-"""The paper's equations and the field's statistics as pure functions of tensors and arrays (floor 1)."""
+"""The paper's equations and the field's statistics as pure functions of tensors and arrays."""
 
 import numpy as np
 import torch
@@ -7,7 +7,9 @@ TINY = 1e-12
 
 
 def sequence_logp(logits, labels):
-    """sum_t log pi(y_t | x, y_<t), nats, (b,). logits (b, t, v) predict labels (b, t); label -100 is padding."""
+    """sum_t log pi(y_t | x, y_<t), nats, (b,). logits (b, t, v) predict labels (b, t); label -100
+    is padding.
+    """
     losses = torch.nn.functional.cross_entropy(
         logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="none"
     )
@@ -20,7 +22,9 @@ def unit_rows(x):
 
 
 def implicit_reward(policy_logp, reference_logp, beta):
-    """r(x, y) = beta (log pi(y|x) - log pi_ref(y|x)), in nats; Sec. 2, D1. Both (n,): sums over response tokens."""
+    """r(x, y) = beta (log pi(y|x) - log pi_ref(y|x)), in nats; Sec. 2, D1. Both (n,): sums over
+    response tokens.
+    """
     return beta * (policy_logp - reference_logp)
 
 
@@ -36,31 +40,43 @@ def dpo_loss(chosen_reward, rejected_reward):
 
 
 def share_above(first, second):
-    """Share of the elements of `first` above those of `second`, ties half: agreement with labels, or a win-rate."""
+    """Share of the elements of `first` above those of `second`, ties half: agreement with labels,
+    or a win-rate.
+    """
     first, second = np.asarray(first), np.asarray(second)
     return float(np.mean((first > second) + 0.5 * (first == second)))
 
 
 def win_rate(rewards, initial_rewards):
-    """Share of (response, initial LLM's response) couples of one prompt that the response wins; ties count half.
+    """Share of (response, initial LLM's response) couples of one prompt that the response wins;
+    ties count half.
 
-    Both (prompts, responses); every response of a prompt meets every initial response of it. Returns (prompts,).
+    Both (prompts, responses); every response of a prompt meets every initial response of it.
+    Returns (prompts,).
     """
     ours, theirs = np.asarray(rewards)[:, :, None], np.asarray(initial_rewards)[:, None, :]
     if ours.shape[0] != theirs.shape[0]:
-        raise ValueError(f"win_rate compares the same prompts: got {ours.shape[0]} and {theirs.shape[0]}")
+        raise ValueError(
+            f"win_rate compares the same prompts: got {ours.shape[0]} and {theirs.shape[0]}"
+        )
     return ((ours > theirs) + 0.5 * (ours == theirs)).mean((1, 2))
 
 
 def interaction(values, most=4096):
     """Does one factor's effect depend on the other? An exact permutation test over seeds (Fig. 2).
 
-    values: (seeds, rows, columns), every cell of the cross table for every seed. The statistic is the squared length of the
-    mean interaction contrasts (what is left of a seed's table without row and column means); under no interaction a seed's
-    contrasts are as likely with the opposite sign. Returns (contrasts (rows, columns), p); p is NaN for one seed.
+    values: (seeds, rows, columns), every cell of the cross table for every seed. The statistic is
+    the squared length of the mean interaction contrasts (what is left of a seed's table without row
+    and column means); under no interaction a seed's contrasts are as likely with the opposite sign.
+    Returns (contrasts (rows, columns), p); p is NaN for one seed.
     """
     values = np.asarray(values, dtype=np.float64)
-    left = values - values.mean(2, keepdims=True) - values.mean(1, keepdims=True) + values.mean((1, 2), keepdims=True)
+    left = (
+        values
+        - values.mean(2, keepdims=True)
+        - values.mean(1, keepdims=True)
+        + values.mean((1, 2), keepdims=True)
+    )
     found = left.mean(0)
     if len(values) < 2:
         return found, float("nan")
@@ -71,7 +87,9 @@ def interaction(values, most=4096):
 
 
 def interval(values, level=0.95):
-    """Student's t interval of the mean over seeds: (mean, half width); the half width is NaN for one value."""
+    """Student's t interval of the mean over seeds: (mean, half width); the half width is NaN for
+    one value.
+    """
     from scipy.stats import t
 
     values = np.asarray(values, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Batches of prompts with their responses, and the responses' log-probabilities (floor 2)."""
+"""Batches of prompts with their responses, and the responses' log-probabilities."""
 
 from typing import NamedTuple
 
@@ -10,10 +10,11 @@ from activedpo_lib.shards import shards
 
 
 class Batch(NamedTuple):
-    """Prompts padded on the left and responses on the right, so that all responses start at one column.
+    """Prompts padded on the left and responses on the right, so that all responses start at one
+    column.
 
-    rows: the sequences' places in the caller's order; input_ids, attention_mask, position_ids: (b, p + t);
-    labels: (b, t), the response's tokens, -100 where padded.
+    rows: the sequences' places in the caller's order; input_ids, attention_mask, position_ids: (b,
+    p + t); labels: (b, t), the response's tokens, -100 where padded.
     """
 
     rows: tuple[int, ...]
@@ -29,7 +30,10 @@ def batches(prompts, responses, token_budget, device="cpu"):
     prompts, responses: equally many sequences of token ids; responses must not be empty.
     """
     if len(prompts) != len(responses):
-        raise ValueError(f"each response needs its prompt: got {len(prompts)} prompts, {len(responses)} responses")
+        raise ValueError(
+            f"each response needs its prompt: got {len(prompts)} prompts, {len(responses)} "
+            "responses"
+        )
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), len(responses[i]), i))
     rows, width, depth = [], 0, 0
     for i in order:
@@ -50,7 +54,10 @@ def _batch(rows, prompts, responses, device):
     mask = torch.zeros_like(ids)
     labels = torch.full((len(rows), depth), -100)
     for at, i in enumerate(rows):
-        prompt, response = torch.tensor(prompts[i], dtype=torch.long), torch.tensor(responses[i], dtype=torch.long)
+        prompt, response = (
+            torch.tensor(prompts[i], dtype=torch.long),
+            torch.tensor(responses[i], dtype=torch.long),
+        )
         ids[at, width - len(prompt) : width] = prompt
         ids[at, width : width + len(response)] = response
         mask[at, width - len(prompt) : width + len(response)] = 1
@@ -73,10 +80,14 @@ def batch_logps(model, batch):
 
 @torch.inference_mode()
 def response_logps(model, prompts, responses, token_budget=4096):
-    """log pi(y|x), (n,) float32 nats, on the CPU: prompts and responses as token ids, sums over response tokens (D1)."""
+    """log pi(y|x), (n,) float32 nats, on the CPU: prompts and responses as token ids, sums over
+    response tokens (D1).
+    """
     group = shards()
     mine = group.share(len(prompts))
     logps = torch.zeros(mine.stop - mine.start)
-    for batch in batches(prompts[mine], responses[mine], token_budget, next(model.parameters()).device):
+    for batch in batches(
+        prompts[mine], responses[mine], token_budget, next(model.parameters()).device
+    ):
         logps[list(batch.rows)] = batch_logps(model, batch).float().cpu()
     return np.concatenate(group.collect([logps.numpy()]))

@@ -1,4 +1,4 @@
-"""What the baselines read of a pool (floor 3): margins, entropies, hidden states."""
+"""What the baselines read of a pool: margins, entropies, hidden states."""
 
 import contextlib
 
@@ -12,7 +12,9 @@ from activedpo_lib.method.models import sft_weights
 
 @contextlib.contextmanager
 def reference(policy):
-    """Inside, the policy is pi_SFT: its adapter is off, and what was folded into its base taken out (D12)."""
+    """Inside, the policy is pi_SFT: its adapter is off, and what was folded into its base taken out
+    (D12).
+    """
     with policy.disable_adapter(), sft_weights(policy.get_base_model()):
         yield policy
 
@@ -24,18 +26,21 @@ def reference_logps(policy, prompts, responses, token_budget=4096):
 
 
 def implicit_rewards(policy, prompts, responses, beta, token_budget=4096):
-    """r(x, y) under the policy, its reference pi_SFT (the adapter off), (n,) float32 nats; token ids in."""
+    """r(x, y) under the policy, its reference pi_SFT (the adapter off), (n,) float32 nats; token
+    ids in.
+    """
     ours = response_logps(policy, prompts, responses, token_budget)
     return implicit_reward(ours, reference_logps(policy, prompts, responses, token_budget), beta)
 
 
-def predictive_entropy(logps, owner, prompts):
-    """H(x) = -(1/N) sum_n log pi(y_n | x) over each prompt's own samples, (prompts,) nats (Muldrew et al. 2024).
+def predictive_entropy(logps, prompt_index, prompts):
+    """H(x) = -(1/N) sum_n log pi(y_n | x) over each prompt's own samples, (prompts,) nats (Muldrew
+    et al. 2024).
 
-    logps: (n,) sums over tokens, not length-normalised; owner: (n,) each sample's prompt.
+    logps: (n,) sums over tokens, not length-normalised; prompt_index: (n,) each sample's prompt.
     """
-    counts = np.bincount(owner, minlength=prompts)
-    return -np.bincount(owner, weights=logps, minlength=prompts) / counts
+    counts = np.bincount(prompt_index, minlength=prompts)
+    return -np.bincount(prompt_index, weights=logps, minlength=prompts) / counts
 
 
 @torch.inference_mode()

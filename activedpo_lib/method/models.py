@@ -1,9 +1,15 @@
-"""Models (floor 2): tokenizers, policies and adapters; small ones from a config, others from a folder."""
+"""Models: tokenizers, policies and adapters; small ones from a config, others from a folder."""
 
 import contextlib
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GemmaConfig, LlamaConfig, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GemmaConfig,
+    LlamaConfig,
+    PreTrainedTokenizerFast,
+)
 
 from activedpo_lib.runtime import device, need_files, quiet, read_config, seeded
 
@@ -28,25 +34,39 @@ def bpe_tokenizer(texts, size):
     from tokenizers import ByteLevelBPETokenizer
 
     trained = ByteLevelBPETokenizer()
-    trained.train_from_iterator(texts, vocab_size=size, special_tokens=[PAD, EOS, UNKNOWN], show_progress=False)
+    trained.train_from_iterator(
+        texts, vocab_size=size, special_tokens=[PAD, EOS, UNKNOWN], show_progress=False
+    )
     return _fast(trained._tokenizer)
 
 
 def _fast(tokenizer):
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=EOS, pad_token=PAD, unk_token=UNKNOWN)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=EOS, pad_token=PAD, unk_token=UNKNOWN
+    )
 
 
-def new_policy(family, vocabulary, hidden_size, layers, heads, stream, key_value_heads=0, intermediate_size=0):
-    """A randomly initialised Llama or Gemma with tied embeddings; `vocabulary` tokens, PAD = 0, EOS = 1.
+def new_policy(
+    family, vocabulary, hidden_size, layers, heads, stream, key_value_heads=0, intermediate_size=0
+):
+    """A randomly initialised Llama or Gemma with tied embeddings; `vocabulary` tokens, PAD = 0, EOS
+    = 1.
 
     key_value_heads 0: all heads (Llama) or one (Gemma); intermediate_size 0: 8/3 of hidden_size.
     """
     shared = {
-        "vocab_size": vocabulary, "hidden_size": hidden_size, "intermediate_size": intermediate_size or 8 * hidden_size // 3,
-        "num_hidden_layers": layers, "num_attention_heads": heads, "tie_word_embeddings": True,
-        "initializer_range": INITIALIZER_RANGE, "max_position_embeddings": 2048,
-        "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None,
-    }  # fmt: skip
+        "vocab_size": vocabulary,
+        "hidden_size": hidden_size,
+        "intermediate_size": intermediate_size or 8 * hidden_size // 3,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "tie_word_embeddings": True,
+        "initializer_range": INITIALIZER_RANGE,
+        "max_position_embeddings": 2048,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+        "bos_token_id": None,
+    }
     if family == "gemma":
         shared |= {"head_dim": hidden_size // heads, "num_key_value_heads": key_value_heads or 1}
     elif key_value_heads:
@@ -68,7 +88,9 @@ def load_tokenizer(folder):
     need_files(folder, "config.json", "tokenizer.json")
     with quiet():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    if tokenizer.pad_token is None:  # Llama-2 has none; EOS must stay in training, so it cannot double as the pad
+    if (
+        tokenizer.pad_token is None
+    ):  # Llama-2 has none; EOS must stay in training, so it cannot double as the pad
         tokenizer.pad_token = tokenizer.unk_token
     return tokenizer
 
@@ -77,26 +99,36 @@ def load_policy(folder, dtype="float32"):
     """The causal LM of a local model folder, on the accelerator if there is one, in eval mode."""
     found = read_config(folder, "model.safetensors").get("architectures") or ["of no architecture"]
     if not found[0].endswith("ForCausalLM"):
-        raise ValueError(f"{folder} is not a causal language model but {found[0]}: it cannot be a policy")
+        raise ValueError(
+            f"{folder} is not a causal language model but {found[0]}: it cannot be a policy"
+        )
     with quiet():
         model, loading = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, dtype), local_files_only=True, use_safetensors=True, output_loading_info=True
+            folder,
+            dtype=getattr(torch, dtype),
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
         )
     if lost := sorted(loading["missing_keys"]):
         raise ValueError(
-            f"{folder} lacks the weights {lost[:3]} ({len(lost)} in all): it was not saved whole; save it again"
+            f"{folder} lacks the weights {lost[:3]} ({len(lost)} in all): it was not saved whole; "
+            "save it again"
         )
     return model.to(device()).eval()
 
 
 def check_context(model, tokenizer, prompts, max_new_tokens):
-    """Raise ValueError naming the first Prompt that leaves no room for a response in the model's context."""
+    """Raise ValueError naming the first Prompt that leaves no room for a response in the model's
+    context.
+    """
     limit = getattr(model.config, "max_position_embeddings", None) or float("inf")
     for prompt in prompts:
         length = len(encode_prompt(tokenizer, prompt.text))
         if length + max_new_tokens > limit:
             raise ValueError(
-                f"prompt {prompt.id} has {length} tokens; with {max_new_tokens} new tokens that is more than the model's "
+                f"prompt {prompt.id} has {length} tokens; with {max_new_tokens} new tokens that is "
+                "more than the model's "
                 f"context of {limit}: shorten or remove the prompt, or lower max_new_tokens"
             )
 
@@ -105,11 +137,19 @@ def lora_config(rank, alpha, targets):
     """LoRA without dropout: the gradients that pick must be the model's own."""
     from peft import LoraConfig
 
-    return LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets), lora_dropout=0.0, task_type="CAUSAL_LM")
+    return LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        target_modules=list(targets),
+        lora_dropout=0.0,
+        task_type="CAUSAL_LM",
+    )
 
 
 def with_adapter(base, config, stream):
-    """`base` with a fresh adapter: B = 0, so the policy is still pi_SFT; adapter off, it always is (D12)."""
+    """`base` with a fresh adapter: B = 0, so the policy is still pi_SFT; adapter off, it always is
+    (D12).
+    """
     from peft import get_peft_model
 
     with seeded(stream), quiet():
@@ -117,7 +157,9 @@ def with_adapter(base, config, stream):
 
 
 def merge_adapter(policy):
-    """The policy's base with its adapter folded in (D12); it remembers pi_SFT's weights, which stay the reference."""
+    """The policy's base with its adapter folded in (D12); it remembers pi_SFT's weights, which stay
+    the reference.
+    """
     base = policy.get_base_model()
     kept = base.__dict__.setdefault("sft_weights", {})
     for name, module in base.named_modules():
@@ -130,7 +172,9 @@ def merge_adapter(policy):
 
 @contextlib.contextmanager
 def sft_weights(base):
-    """Inside, a base that adapters were folded into has pi_SFT's weights again; any other is left as it is."""
+    """Inside, a base that adapters were folded into has pi_SFT's weights again; any other is left
+    as it is.
+    """
     layers = {name: base.get_submodule(name) for name in base.__dict__.get("sft_weights", {})}
     weights = {name: getattr(layer, "base_layer", layer).weight for name, layer in layers.items()}
     folded = {name: weight.data for name, weight in weights.items()}
@@ -144,7 +188,8 @@ def sft_weights(base):
 
 
 def bare(base):
-    """The base as it was loaded: without adapters that earlier policies left on it, and with pi_SFT's weights.
+    """The base as it was loaded: without adapters that earlier policies left on it, and with
+    pi_SFT's weights.
 
     Those policies are of no use afterwards.
     """
@@ -166,7 +211,10 @@ def adapter_state(policy):
     """The adapter's tensors by name, on the CPU."""
     from peft import get_peft_model_state_dict
 
-    return {name: value.detach().cpu().clone() for name, value in get_peft_model_state_dict(policy).items()}
+    return {
+        name: value.detach().cpu().clone()
+        for name, value in get_peft_model_state_dict(policy).items()
+    }
 
 
 def set_adapter_state(policy, state):

@@ -1,4 +1,6 @@
-"""Who labels (floor 3): a reward model, the world's true utility, or any `score`; D10 says how scores become labels."""
+"""Who labels: a reward model, the world's true utility, or any `score`; D10 says how scores become
+labels.
+"""
 
 import numpy as np
 import torch
@@ -13,19 +15,28 @@ class OracleFailed(RuntimeError):
 
 
 def reward_model_score(model, tokenizer, batch_size=128):
-    """`score(prompts, texts) -> (n,) float64` of a reward model, one logit for each (prompt, response)."""
+    """`score(prompts, texts) -> (n,) float64` of a reward model, one logit for each (prompt,
+    response).
+    """
 
     @torch.inference_mode()
     def score(prompts, texts):
         device = next(model.parameters()).device
-        encoded = [encode_pair(tokenizer, p.text, text) for p, text in zip(prompts, texts, strict=True)]
+        encoded = [
+            encode_pair(tokenizer, p.text, text) for p, text in zip(prompts, texts, strict=True)
+        ]
         order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
         rewards = np.zeros(len(encoded))
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            padded = tokenizer.pad({"input_ids": [list(encoded[i]) for i in rows]}, padding_side="right",
-                                   return_tensors="pt").to(device)  # fmt: skip
-            logits = model(input_ids=padded["input_ids"], attention_mask=padded["attention_mask"]).logits
+            padded = tokenizer.pad(
+                {"input_ids": [list(encoded[i]) for i in rows]},
+                padding_side="right",
+                return_tensors="pt",
+            ).to(device)
+            logits = model(
+                input_ids=padded["input_ids"], attention_mask=padded["attention_mask"]
+            ).logits
             rewards[rows] = logits.squeeze(-1).double().cpu().numpy()
         return finite(rewards, "the reward model")
 
@@ -33,23 +44,32 @@ def reward_model_score(model, tokenizer, batch_size=128):
 
 
 def classifier_score(model, tokenizer, batch_size=32):
-    """`score(prompts, texts)` of a sequence classifier that reads (question, answer), as the paper's oracles do (footnote 2).
+    """`score(prompts, texts)` of a sequence classifier that reads (question, answer), as the
+    paper's oracles do (footnote 2).
 
-    It reads a Prompt's `question` where it has one, not the policy's own prompt: what it was trained on.
+    It reads a Prompt's `question` where it has one, not the policy's own prompt: what it was
+    trained on.
     """
 
     @torch.inference_mode()
     def score(prompts, texts):
         device = next(model.parameters()).device
-        questions, answers = [p.question or p.text for p in prompts], [text.strip() for text in texts]
+        questions, answers = (
+            [p.question or p.text for p in prompts],
+            [text.strip() for text in texts],
+        )
         order = sorted(range(len(texts)), key=lambda i: len(questions[i]) + len(answers[i]))
         rewards = np.zeros(len(texts))
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             read = tokenizer(
-                [questions[i] for i in rows], [answers[i] for i in rows], truncation="longest_first",
-                max_length=min(tokenizer.model_max_length, 2048), padding=True, return_tensors="pt",
-            ).to(device)  # fmt: skip
+                [questions[i] for i in rows],
+                [answers[i] for i in rows],
+                truncation="longest_first",
+                max_length=min(tokenizer.model_max_length, 2048),
+                padding=True,
+                return_tensors="pt",
+            ).to(device)
             rewards[rows] = model(**read).logits.squeeze(-1).double().cpu().numpy()
         return finite(rewards, "the reward model")
 
@@ -67,15 +87,19 @@ def finite(rewards, who):
     """`rewards`, or OracleFailed naming how many are NaN or infinite."""
     bad = int((~np.isfinite(rewards)).sum())
     if bad:
-        raise OracleFailed(f"{who} gave {bad} of {len(rewards)} rewards that are NaN or infinite; nothing was labelled")
+        raise OracleFailed(
+            f"{who} gave {bad} of {len(rewards)} rewards that are NaN or infinite; nothing was "
+            "labelled"
+        )
     return rewards
 
 
 def label(score, pairs, stream, rule="argmax", flip=0.0, round=0):
     """The oracle's answers to the picked Pairs (Alg. 1 l. 10): LabelledPairs in the same order.
 
-    rule: "argmax" of the reward, or a "bradley_terry" draw (Eq. 1); flip: probability that an answer is turned (D10).
-    Each answer's randomness is named by the pair's own texts, so the order of the pairs does not matter.
+    rule: "argmax" of the reward, or a "bradley_terry" draw (Eq. 1); flip: probability that an
+    answer is turned (D10). Each answer's randomness is named by the pair's own texts, so the order
+    of the pairs does not matter.
     """
     if not pairs:
         return ()
@@ -84,15 +108,18 @@ def label(score, pairs, stream, rule="argmax", flip=0.0, round=0):
     second = score(prompts, [pair.second.text for pair in pairs])
     names = [(pair.prompt.id, pair.first.tokens, pair.second.tokens) for pair in pairs]
     if rule == "bradley_terry":
-        wins = stream.child("draw").keys(names) < preference_probability(first, second)
+        wins = stream.child("draw").uniforms(names) < preference_probability(first, second)
     elif rule == "argmax":
-        wins = np.where(first == second, stream.child("tie").keys(names) < 0.5, first > second)
+        wins = np.where(first == second, stream.child("tie").uniforms(names) < 0.5, first > second)
     else:
         raise ValueError(f"the label rule is argmax or bradley_terry, not {rule!r} (D10)")
-    wins = wins ^ (stream.child("flip").keys(names) < flip)
+    wins = wins ^ (stream.child("flip").uniforms(names) < flip)
     return tuple(
         LabelledPair(
-            pair.prompt, pair.prompt_tokens, *((pair.first, pair.second) if win else (pair.second, pair.first)), round
+            pair.prompt,
+            pair.prompt_tokens,
+            *((pair.first, pair.second) if win else (pair.second, pair.first)),
+            round,
         )
         for pair, win in zip(pairs, wins, strict=True)
     )

@@ -1,7 +1,8 @@
-"""Seeded random projections of gradients (floor 1; D7): the same values on every machine and for every batch size.
+"""Seeded random projections of gradients (D7): the same values on every machine and for every batch
+size.
 
-A projection sees one module's gradient at a time and adds its share to an (n, d) accumulator; no (d, P) matrix is kept.
-All kinds are unbiased: E <R g, R h> = <g, h>.
+A projection sees one module's gradient at a time and adds its share to an (n, d) accumulator; no
+(d, P) matrix is kept. All kinds are unbiased: E <R g, R h> = <g, h>.
 """
 
 import hashlib
@@ -19,24 +20,34 @@ HADAMARD_BLOCK = 128
 def make_projection(kind, dim, seed, shapes):
     """A random projection of gradients to `dim` numbers.
 
-    kind: "fold" (signs, then cyclically shifted chunks of `dim` added; a CountSketch without an index array),
-    "countsketch", "srht" (subsampled randomised Hadamard transform), "kronecker" (a small matrix on each side of a module's
-    gradient, as LoGra), "rademacher", "gaussian" (dense, for fidelity) or "none" (exact: `dim` is then all parameters);
-    seed: one for all rounds, so that features share a basis; shapes: {module name: (rows, columns) of its weight}.
-    Raises ValueError for an unknown kind, a dim below 1, or no modules.
+    kind: "fold" (signs, then cyclically shifted chunks of `dim` added; a CountSketch without an
+    index array), "countsketch", "srht" (subsampled randomised Hadamard transform), "kronecker" (a
+    small matrix on each side of a module's gradient, as LoGra), "rademacher", "gaussian" (dense,
+    for fidelity) or "none" (exact: `dim` is then all parameters); seed: one for all rounds, so that
+    features share a basis; shapes: {module name: (rows, columns) of its weight}. Raises ValueError
+    for an unknown kind, a dim below 1, or no modules.
     """
     if kind not in KINDS:
         raise ValueError(f"projection kind must be one of {list(KINDS)}, got {kind!r}")
     if dim < 1 or not shapes:
         raise ValueError(
-            f"a projection needs dim >= 1 and at least one module, got dim {dim} and {len(shapes)} modules"
+            f"a projection needs dim >= 1 and at least one module, got dim {dim} and {len(shapes)} "
+            "modules"
         )
-    kinds = {"fold": Fold, "countsketch": CountSketch, "srht": SRHT, "kronecker": Kronecker, "none": Identity}
+    kinds = {
+        "fold": Fold,
+        "countsketch": CountSketch,
+        "srht": SRHT,
+        "kronecker": Kronecker,
+        "none": Identity,
+    }
     return kinds.get(kind, Dense)(kind, dim, seed, shapes)
 
 
 def _generator(seed, *names):
-    """numpy's Philox keyed by the SHA-256 of seed and names: specified bit for bit, unlike torch's generators."""
+    """numpy's Philox keyed by the SHA-256 of seed and names: specified bit for bit, unlike torch's
+    generators.
+    """
     digest = hashlib.sha256("/".join(map(str, (seed, *names))).encode()).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
 
@@ -46,7 +57,9 @@ def _signs(rng, shape):
 
 
 class Projection:
-    """`add(out, name, gradient)`: out (n, dim) float32 += gradient (n, rows * columns) of module `name`, projected."""
+    """`add(out, name, gradient)`: out (n, dim) float32 += gradient (n, rows * columns) of module
+    `name`, projected.
+    """
 
     def __init__(self, kind, dim, seed, shapes):
         self.kind, self.dim, self.seed, self.shapes = kind, dim, seed, dict(shapes)
@@ -70,8 +83,11 @@ class Fold(Projection):
 
     def add(self, out, name, gradient):
         signs, offsets = self._tensors(name, gradient)
-        # A chunk is two copies on a CPU (3 to 14 times faster than a gather) but two launches on an accelerator.
-        (self._add_slices if gradient.device.type == "cpu" else self._add_gathered)(out, gradient * signs, offsets)
+        # A chunk is two copies on a CPU (3 to 14 times faster than a gather) but two launches on an
+        # accelerator.
+        (self._add_slices if gradient.device.type == "cpu" else self._add_gathered)(
+            out, gradient * signs, offsets
+        )
 
     def _add_slices(self, out, signed, offsets):
         for chunk, offset in zip(signed.split(self.dim, 1), offsets.tolist(), strict=True):
@@ -83,7 +99,11 @@ class Fold(Projection):
     def _add_gathered(self, out, signed, offsets):
         padded = torch.nn.functional.pad(signed, (0, len(offsets) * self.dim - signed.shape[1]))
         source = (torch.arange(self.dim, device=out.device) - offsets[:, None]) % self.dim
-        out += padded.view(len(signed), *source.shape).gather(2, source.expand(len(signed), -1, -1)).sum(1)
+        out += (
+            padded.view(len(signed), *source.shape)
+            .gather(2, source.expand(len(signed), -1, -1))
+            .sum(1)
+        )
 
 
 class CountSketch(Projection):
@@ -98,7 +118,9 @@ class CountSketch(Projection):
 
 
 class SRHT(Projection):
-    """Signs, an orthonormal Hadamard transform of the padded module, and `dim` of its coordinates at random places."""
+    """Signs, an orthonormal Hadamard transform of the padded module, and `dim` of its coordinates
+    at random places.
+    """
 
     def _draw(self, rng, size, _name):
         padded = 1 << (size - 1).bit_length()
@@ -114,29 +136,41 @@ class SRHT(Projection):
 
 
 def _hadamard(x):
-    """The orthonormal Hadamard transform of each row of x (n, a power of two), as products with small matrices."""
+    """The orthonormal Hadamard transform of each row of x (n, a power of two), as products with
+    small matrices.
+    """
     rows, size = x.shape
     left = size
     while left > 1:
         block = min(HADAMARD_BLOCK, left)
-        matrix = torch.from_numpy(hadamard(block, dtype=np.float32) / np.float32(np.sqrt(block))).to(x.device)
+        matrix = torch.from_numpy(
+            hadamard(block, dtype=np.float32) / np.float32(np.sqrt(block))
+        ).to(x.device)
         left //= block
         x = torch.einsum("ij,najb->naib", matrix, x.view(rows, left, block, -1))
     return x.reshape(rows, size)
 
 
 class Kronecker(Projection):
-    """L G R of a module's gradient G, about sqrt(dim) numbers a side (LoGra, Choe et al. 2024), at random places."""
+    """L G R of a module's gradient G, about sqrt(dim) numbers a side (LoGra, Choe et al. 2024), at
+    random places.
+    """
 
     def _draw(self, rng, _size, name):
         rows, columns = self.shapes[name]
         left = min(rows, 1 << (self.dim.bit_length() // 2))
         right = min(columns, self.dim // left)
-        return self._side(rng, left, rows), self._side(rng, right, columns), rng.permutation(self.dim)[: left * right]
+        return (
+            self._side(rng, left, rows),
+            self._side(rng, right, columns),
+            rng.permutation(self.dim)[: left * right],
+        )
 
     @staticmethod
     def _side(rng, kept, size):
-        """(kept, size): dense signs, or one random sign for each coordinate where nothing is to be dropped."""
+        """(kept, size): dense signs, or one random sign for each coordinate where nothing is to be
+        dropped.
+        """
         if kept == size:
             return np.diag(_signs(rng, size))
         return _signs(rng, (kept, size)) / np.float32(np.sqrt(kept))
@@ -154,7 +188,11 @@ class Dense(Projection):
             part = gradient[:, start : start + DENSE_BLOCK]
             rng = _generator(self.seed, name, start)
             shape = (part.shape[1], self.dim)
-            block = rng.standard_normal(shape, dtype=np.float32) if self.kind == "gaussian" else _signs(rng, shape)
+            block = (
+                rng.standard_normal(shape, dtype=np.float32)
+                if self.kind == "gaussian"
+                else _signs(rng, shape)
+            )
             out += part @ torch.from_numpy(block / np.float32(np.sqrt(self.dim))).to(part.device)
 
 

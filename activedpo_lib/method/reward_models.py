@@ -1,10 +1,16 @@
-"""The reward model (floor 2): a causal backbone with a head that sees every position."""
+"""The reward model: a causal backbone with a head that sees every position."""
 
 from typing import ClassVar
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from activedpo_lib.runtime import device, quiet, read_config, seeded
@@ -21,7 +27,8 @@ class PooledRewardConfig(PretrainedConfig):
 
 
 class PooledRewardModel(PreTrainedModel):
-    """r(x, y): (b,) from a causal backbone and a head that sees every position (mean and maximum over positions).
+    """r(x, y): (b,) from a causal backbone and a head that sees every position (mean and maximum
+    over positions).
 
     A head on the last token alone learned next to nothing at this size (world.md).
     """
@@ -32,7 +39,9 @@ class PooledRewardModel(PreTrainedModel):
     def __init__(self, config):
         super().__init__(config)
         backbone = dict(config.backbone)
-        self.model = AutoModel.from_config(AutoConfig.for_model(backbone.pop("model_type"), **backbone))
+        self.model = AutoModel.from_config(
+            AutoConfig.for_model(backbone.pop("model_type"), **backbone)
+        )
         width = self.model.config.hidden_size
         self.position = nn.Linear(width, width)
         self.pooled = nn.Linear(3 * width, 2 * width)
@@ -40,7 +49,9 @@ class PooledRewardModel(PreTrainedModel):
         self.post_init()
 
     def forward(self, input_ids, attention_mask=None, **_):
-        hidden = self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+        hidden = self.model(
+            input_ids=input_ids, attention_mask=attention_mask, use_cache=False
+        ).last_hidden_state
         seen = torch.tanh(self.position(hidden))
         mask = attention_mask.unsqueeze(-1).to(seen.dtype)
         mean = (seen * mask).sum(1) / mask.sum(1)
@@ -53,7 +64,9 @@ class PooledRewardModel(PreTrainedModel):
 
 def new_reward_model(base, stream):
     """A reward model on the backbone of the causal LM `base`, its head freshly initialised."""
-    config = PooledRewardConfig(backbone=base.config.to_dict(), pad_token_id=base.config.pad_token_id)
+    config = PooledRewardConfig(
+        backbone=base.config.to_dict(), pad_token_id=base.config.pad_token_id
+    )
     with seeded(stream):
         model = PooledRewardModel(config)
     model.model.load_state_dict(base.get_decoder().state_dict())
@@ -72,7 +85,8 @@ def load_classifier(folder):
     labels = config.get("num_labels", len(config.get("id2label") or {0: "", 1: ""}))
     if not found.endswith("ForSequenceClassification") or labels != 1:
         raise ValueError(
-            f"{folder} cannot be a reward model: it is {found} with {labels} labels; a sequence classifier with one is needed"
+            f"{folder} cannot be a reward model: it is {found} with {labels} labels; a sequence "
+            "classifier with one is needed"
         )
     with quiet():
         model = AutoModelForSequenceClassification.from_pretrained(
@@ -85,6 +99,8 @@ def load_reward_model(folder):
     """A reward model saved by this project."""
     kind = read_config(folder, "model.safetensors").get("model_type")
     if kind != PooledRewardConfig.model_type:
-        raise ValueError(f"{folder} is not a reward model of this project: its model_type is {kind!r}")
+        raise ValueError(
+            f"{folder} is not a reward model of this project: its model_type is {kind!r}"
+        )
     with quiet():
         return PooledRewardModel.from_pretrained(folder, local_files_only=True).to(device()).eval()

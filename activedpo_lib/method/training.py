@@ -1,4 +1,6 @@
-"""SFT, the reward model and DPO (floor 3), each a thin call of TRL. Rows go in as token ids: what was scored is trained on."""
+"""SFT, the reward model and DPO, each a thin call of TRL. Rows go in as token ids: what was scored
+is trained on.
+"""
 
 import math
 import tempfile
@@ -18,7 +20,9 @@ from activedpo_lib.method.models import (
 from activedpo_lib.runtime import quiet
 from activedpo_lib.shards import shards
 
-EXPLODED = 1000.0  # nats; an untrained model's loss is ln(vocabulary), below 13, and DPO's starts at ln 2
+EXPLODED = (
+    1000.0  # nats; an untrained model's loss is ln(vocabulary), below 13, and DPO's starts at ln 2
+)
 
 
 class TrainingDiverged(RuntimeError):
@@ -26,14 +30,24 @@ class TrainingDiverged(RuntimeError):
 
 
 def _arguments(folder, stream, epochs, learning_rate, batch_size, **more):
-    """What every trainer shares. TRL's own defaults (bf16, checkpointing, saving) cost 1.4x on a CPU."""
+    """What every trainer shares. TRL's own defaults (bf16, checkpointing, saving) cost 1.4x on a
+    CPU.
+    """
     return {
-        "output_dir": folder, "seed": stream.seed, "num_train_epochs": epochs, "learning_rate": learning_rate,
+        "output_dir": folder,
+        "seed": stream.seed,
+        "num_train_epochs": epochs,
+        "learning_rate": learning_rate,
         "per_device_train_batch_size": batch_size // shards().count,
-        "max_length": None, "bf16": False, "gradient_checkpointing": False,
-        "save_strategy": "no", "report_to": "none", "logging_strategy": "no", "disable_tqdm": True,
+        "max_length": None,
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "save_strategy": "no",
+        "report_to": "none",
+        "logging_strategy": "no",
+        "disable_tqdm": True,
         "dataloader_pin_memory": False,
-    } | more  # fmt: skip
+    } | more
 
 
 def _train(trainer, what):
@@ -45,16 +59,30 @@ def _train(trainer, what):
     return loss
 
 
-def sft(model, tokenizer, rows, epochs, learning_rate, batch_size, stream, gradient_checkpointing=False):
-    """Supervised fine-tuning on the completions of rows {prompt, completion}. Returns (model, mean loss in nats)."""
+def sft(
+    model, tokenizer, rows, epochs, learning_rate, batch_size, stream, gradient_checkpointing=False
+):
+    """Supervised fine-tuning on the completions of rows {prompt, completion}. Returns (model, mean
+    loss in nats).
+    """
     examples = []
     for row in rows:
-        prompt, response = encode_prompt(tokenizer, row["prompt"]), encode_response(tokenizer, row["completion"])
-        examples.append({"input_ids": prompt + response, "labels": (-100,) * len(prompt) + response})
+        prompt, response = (
+            encode_prompt(tokenizer, row["prompt"]),
+            encode_response(tokenizer, row["completion"]),
+        )
+        examples.append(
+            {"input_ids": prompt + response, "labels": (-100,) * len(prompt) + response}
+        )
     with quiet(), tempfile.TemporaryDirectory() as folder:
         config = SFTConfig(
             **_arguments(
-                folder, stream, epochs, learning_rate, batch_size, gradient_checkpointing=gradient_checkpointing
+                folder,
+                stream,
+                epochs,
+                learning_rate,
+                batch_size,
+                gradient_checkpointing=gradient_checkpointing,
             ),
             lr_scheduler_type="cosine",
             warmup_steps=0.05,
@@ -66,7 +94,9 @@ def sft(model, tokenizer, rows, epochs, learning_rate, batch_size, stream, gradi
 
 
 def reward_model(model, tokenizer, comparisons, epochs, learning_rate, batch_size, stream):
-    """Train r on human comparisons: -log sigma(r_w - r_l) (Eq. 1). Returns (model, mean loss in nats)."""
+    """Train r on human comparisons: -log sigma(r_w - r_l) (Eq. 1). Returns (model, mean loss in
+    nats).
+    """
     examples = [
         {
             "chosen_ids": encode_pair(tokenizer, row.prompt, row.chosen),
@@ -79,7 +109,8 @@ def reward_model(model, tokenizer, comparisons, epochs, learning_rate, batch_siz
             **_arguments(folder, stream, epochs, learning_rate, batch_size),
             lr_scheduler_type="cosine",
             warmup_steps=0.05,
-            # Comparisons leave each prompt's level open; this pulls it to zero, so that rewards of prompts compare.
+            # Comparisons leave each prompt's level open; this pulls it to zero, so that rewards of
+            # prompts compare.
             center_rewards_coefficient=0.01,
         )
         data = Dataset.from_list(examples)
@@ -89,14 +120,18 @@ def reward_model(model, tokenizer, comparisons, epochs, learning_rate, batch_siz
 
 
 class TokenDPOTrainer(DPOTrainer):
-    """TRL's DPO on rows that are token ids already: no decode and encode between scoring and training."""
+    """TRL's DPO on rows that are token ids already: no decode and encode between scoring and
+    training.
+    """
 
     def _prepare_dataset(self, dataset, *_):
         return dataset
 
 
 def _shared(examples, folder):
-    """The examples as a Dataset; for several processes one in the first one's folder, where TRL keeps the reference's logps."""
+    """The examples as a Dataset; for several processes one in the first one's folder, where TRL
+    keeps the reference's logps.
+    """
     data, group = Dataset.from_list(examples), shards()
     if group.count == 1:
         return data
@@ -107,23 +142,50 @@ def _shared(examples, folder):
     return Dataset.load_from_disk(place)
 
 
-def dpo_trainer(policy, tokenizer, labelled, config, stream, folder, beta, epochs, learning_rate, batch_size, warmup,
-                gradient_checkpointing=False):  # fmt: skip
-    """A trainer that carries the policy's adapter on, with pi_SFT as its reference. `policy` is taken apart: use the trainer's.
+def dpo_trainer(
+    policy,
+    tokenizer,
+    labelled,
+    config,
+    stream,
+    folder,
+    beta,
+    epochs,
+    learning_rate,
+    batch_size,
+    warmup,
+    gradient_checkpointing=False,
+):
+    """A trainer that carries the policy's adapter on, with pi_SFT as its reference. `policy` is
+    taken apart: use the trainer's.
 
-    A PeftModel given to TRL as it is would be compared with a *copy of its current adapter*, pi_{t-1} (loading.md, the
-    reference trap). The plain base and `config` make TRL take the adapter-off model, pi_SFT, instead.
+    A PeftModel given to TRL as it is would be compared with a *copy of its current adapter*,
+    pi_{t-1} (loading.md, the reference trap). The plain base and `config` make TRL take the
+    adapter-off model, pi_SFT, instead.
     """
     state, base = adapter_state(policy), policy.unload()
     examples = [
-        {"prompt_ids": pair.prompt_tokens, "chosen_ids": pair.chosen.tokens, "rejected_ids": pair.rejected.tokens}
+        {
+            "prompt_ids": pair.prompt_tokens,
+            "chosen_ids": pair.chosen.tokens,
+            "rejected_ids": pair.rejected.tokens,
+        }
         for pair in labelled
     ]
     shared = _arguments(
-        folder, stream, epochs, learning_rate, batch_size, gradient_checkpointing=gradient_checkpointing
+        folder,
+        stream,
+        epochs,
+        learning_rate,
+        batch_size,
+        gradient_checkpointing=gradient_checkpointing,
     )
     arguments = DPOConfig(
-        **shared, beta=beta, warmup_steps=warmup, lr_scheduler_type="linear", precompute_ref_log_probs=True
+        **shared,
+        beta=beta,
+        warmup_steps=warmup,
+        lr_scheduler_type="linear",
+        precompute_ref_log_probs=True,
     )
     with sft_weights(base):  # the reference's log-probabilities are computed as the trainer is made
         trainer = TokenDPOTrainer(
@@ -138,12 +200,16 @@ def dpo_trainer(policy, tokenizer, labelled, config, stream, folder, beta, epoch
 
 
 def dpo(policy, tokenizer, labelled, config, stream, **settings):
-    """Update the policy on `labelled` with the DPO objective (Eq. 2; Alg. 1 l. 11). Returns (policy, mean loss in nats)."""
+    """Update the policy on `labelled` with the DPO objective (Eq. 2; Alg. 1 l. 11). Returns
+    (policy, mean loss in nats).
+    """
     if not labelled:
         return policy, math.nan
     with quiet(), tempfile.TemporaryDirectory() as folder:
         trainer = dpo_trainer(policy, tokenizer, labelled, config, stream, folder, **settings)
         loss = _train(trainer, "DPO")
     base = trainer.model.get_base_model()
-    base.__dict__.pop("forward", None)  # TRL's patched forward would wrap itself anew in every round
+    base.__dict__.pop(
+        "forward", None
+    )  # TRL's patched forward would wrap itself anew in every round
     return trainer.model.eval(), loss

@@ -1,6 +1,7 @@
-"""What is trained once and shared by many runs (floor 4): base models, pi_SFT, the oracle's reward model.
+"""What is trained once and shared by many runs: base models, pi_SFT, the oracle's reward model.
 
-Each is a folder named by the hash of all that it depends on; whoever needs it first makes it, whole or not at all.
+Each is a folder named by the hash of all that it depends on; whoever needs it first makes it, whole
+or not at all.
 """
 
 import dataclasses
@@ -10,9 +11,16 @@ from activedpo_lib.method import models, reward_models, training
 from activedpo_lib.method.formulas import share_above
 from activedpo_lib.method.oracles import classifier_score, reward_model_score, utility_score
 from activedpo_lib.records import Prompt
-from activedpo_lib.runs.hub import model_folder
+from activedpo_lib.runs.model_hub import model_folder
 from activedpo_lib.schema import OracleParams
-from activedpo_lib.store import LIBRARY, key, provenance, read_json, write_folder, write_json
+from activedpo_lib.store import (
+    LIBRARY,
+    content_key,
+    provenance,
+    read_json,
+    write_folder,
+    write_json,
+)
 from activedpo_lib.streams import stream
 from activedpo_lib.tasks import load_task
 from activedpo_lib.tasks.words import vocabulary
@@ -23,33 +31,44 @@ REWARD = ("llama", 1)  # the reward model starts from another base than the poli
 EVALUATOR = ("gemma", 0)  # the second one, which nobody optimises, from yet another
 
 
-def pretrain(family, tokenizer, texts, sizes, epochs, learning_rate, root):
-    """A randomly initialised model trained on rows {prompt, completion}; `root` is the Stream of its randomness."""
-    model = models.new_policy(family, len(tokenizer), **sizes, stream=root.child("weights"))
-    return training.sft(model, tokenizer, texts, epochs, learning_rate, 16, root.child("train"))[0]
+def pretrain(family, tokenizer, texts, sizes, epochs, learning_rate, randomness):
+    """A randomly initialised model trained on rows {prompt, completion}; randomness: a Stream."""
+    model = models.new_policy(family, len(tokenizer), **sizes, stream=randomness.child("weights"))
+    return training.sft(
+        model, tokenizer, texts, epochs, learning_rate, 16, randomness.child("train")
+    )[0]
 
 
 def make_shipped_base(family, seed, rows, folder):
-    """The built-in world's base model, as shipped in assets/ (see `python -m activedpo_lib.batch.bases`)."""
+    """The built-in world's base model, as shipped in assets/ (see `python -m
+    activedpo_lib.batch.bases`).
+    """
     tokenizer = models.word_tokenizer(vocabulary())
-    root = stream(seed, "base", family)
+    randomness = stream(seed, "base", family)
     sizes = {"hidden_size": 96, "layers": 2, "heads": 4}
-    model = pretrain(family, tokenizer, base_text(rows), sizes, 1.0, 2.0e-3, root)
+    model = pretrain(family, tokenizer, base_text(rows), sizes, 1.0, 2.0e-3, randomness)
     models.save(model, tokenizer, folder)
 
 
-def base_folder(params, root, seed=0, say=print):
-    """The folder of the pre-trained model that SFT starts from: shipped, local, or trained on the user's own text."""
+def base_folder(params, root, seed=0, log=print):
+    """The folder of the pre-trained model that SFT starts from: shipped, local, or trained on the
+    user's own text.
+    """
     model = params.model
     if model.base == "world":
         return ASSETS / f"{model.family}-{seed}"
     if model.base != "config":
         return model_folder(model.base)
     neutral = dataclasses.replace(params, model=dataclasses.replace(model, name=model.family))
-    folder = Path(root) / "bases" / f"{params.task.name}-{model.family}-{seed}-{key(neutral, 'task', 'model')}"
+    folder = (
+        Path(root)
+        / "bases"
+        / f"{params.task.name}-{model.family}-{seed}-{content_key(neutral, 'task', 'model')}"
+    )
     if not (folder / "made.json").is_file():
-        say(
-            f"[{params.task.name} {model.family}] pre-training a small model on your text ({model.pretrain_epochs} epochs)"
+        log(
+            f"[{params.task.name} {model.family}] pre-training a small model on your text "
+            f"({model.pretrain_epochs} epochs)"
         )
         with write_folder(folder) as aside:
             _pretrain_on_files(params, seed, aside)
@@ -60,52 +79,79 @@ def base_folder(params, root, seed=0, say=print):
 def _pretrain_on_files(params, seed, folder):
     task, model = load_task(params.task, params.evaluation.prompts), params.model
     rows = list(task.sft) + [
-        {"prompt": c.prompt, "completion": text} for c in task.comparisons for text in (c.chosen, c.rejected)
+        {"prompt": c.prompt, "completion": text}
+        for c in task.comparisons
+        for text in (c.chosen, c.rejected)
     ]
-    tokenizer = models.bpe_tokenizer((row["prompt"] + row["completion"] for row in rows), model.vocabulary)
-    root = stream(seed, "base", params.task.name, model.family)
-    order = root.child("rows").numpy().permutation(len(rows))[: model.pretrain_rows or None]
+    tokenizer = models.bpe_tokenizer(
+        (row["prompt"] + row["completion"] for row in rows), model.vocabulary
+    )
+    randomness = stream(seed, "base", params.task.name, model.family)
+    order = randomness.child("rows").numpy().permutation(len(rows))[: model.pretrain_rows or None]
     rows = [rows[i] for i in order]
     names = ("hidden_size", "layers", "heads", "key_value_heads", "intermediate_size")
     sizes = {name: getattr(model, name) for name in names}
-    trained = pretrain(model.family, tokenizer, rows, sizes, model.pretrain_epochs, model.pretrain_learning_rate, root)
+    trained = pretrain(
+        model.family,
+        tokenizer,
+        rows,
+        sizes,
+        model.pretrain_epochs,
+        model.pretrain_learning_rate,
+        randomness,
+    )
     models.save(trained, tokenizer, folder)
 
 
-def sft_folder(params, seed, root, say=print):
-    """The folder of pi_SFT, the policy and reference that a seed's runs start from; trained if it is not there."""
+def sft_folder(params, seed, root, log=print):
+    """The folder of pi_SFT, the policy and reference that a seed's runs start from; trained if it
+    is not there.
+    """
     neutral = _neutral(params)
     if params.task.source == "world":  # there, demonstrations do not depend on comparisons
-        neutral = dataclasses.replace(neutral, task=dataclasses.replace(neutral.task, comparison_rows=2, damaged=0.0))
-    name = f"seed{seed}-{key(neutral, 'task', 'model', 'sft')}"
+        neutral = dataclasses.replace(
+            neutral, task=dataclasses.replace(neutral.task, comparison_rows=2, damaged=0.0)
+        )
+    name = f"seed{seed}-{content_key(neutral, 'task', 'model', 'sft')}"
     folder = Path(root) / "sft" / params.task.name / params.model.name / name
     if not (folder / "made.json").is_file():
-        base = base_folder(params, root, say=say)
+        base = base_folder(params, root, log=log)
         task = load_task(params.task, params.evaluation.prompts, comparisons=False)
         tokenizer, model = models.load_tokenizer(base), models.load_policy(base, params.model.dtype)
         randomness = stream(seed, "sft", params.task.name, params.model.name)
-        model, loss = training.sft(model, tokenizer, task.sft, **dataclasses.asdict(params.sft), stream=randomness)
+        model, loss = training.sft(
+            model, tokenizer, task.sft, **dataclasses.asdict(params.sft), stream=randomness
+        )
         with write_folder(folder) as aside:
             models.save(model, tokenizer, aside)
-            write_json(aside / "made.json", {"loss": loss, **provenance(params.digest("task", "model", "sft"), seed)})
-        say(
-            f"[{params.task.name} {params.model.name} seed {seed}] SFT on {len(task.sft)} demonstrations: loss {loss:.3f} nats"
+            write_json(
+                aside / "made.json",
+                {"loss": loss, **provenance(params.digest("task", "model", "sft"), seed)},
+            )
+        log(
+            f"[{params.task.name} {params.model.name} seed {seed}] SFT on {len(task.sft)} "
+            f"demonstrations: loss {loss:.3f} nats"
         )
     return folder
 
 
 def _neutral(params):
-    """`params` without what only the pool and the labels see: runs that differ in those share pi_SFT and reward models."""
+    """`params` without what only the pool and the labels see: runs that differ in those share
+    pi_SFT and reward models.
+    """
     default = OracleParams()
     return dataclasses.replace(
         params,
-        task=dataclasses.replace(params.task, skew=1.0, pool_keep=""),
-        oracle=dataclasses.replace(params.oracle, kind=default.kind, label=default.label, flip=default.flip),
+        task=dataclasses.replace(params.task, skew=1.0, pool_subset=""),
+        oracle=dataclasses.replace(
+            params.oracle, kind=default.kind, label=default.label, flip=default.flip
+        ),
     )
 
 
-def oracle_folder(params, root, say=print, start=REWARD):
-    """The folder of the task's reward model, with its accuracy on held-out human comparisons in made.json.
+def oracle_folder(params, root, log=print, start=REWARD):
+    """The folder of the task's reward model, with its accuracy on held-out human comparisons in
+    made.json.
 
     start: family and seed of the base that it starts from, and of its randomness.
     """
@@ -113,20 +159,30 @@ def oracle_folder(params, root, say=print, start=REWARD):
     reward = _neutral(params)
     reward = dataclasses.replace(
         reward,
-        task=dataclasses.replace(reward.task, sft_keep=""),
+        task=dataclasses.replace(reward.task, sft_subset=""),
         model=dataclasses.replace(params.model, name="reward", family=family),
     )
-    folder = Path(root) / "oracle" / f"{params.task.name}-{family}-{seed}-{key(reward, 'task', 'model', 'oracle')}"
+    folder = (
+        Path(root)
+        / "oracle"
+        / f"{params.task.name}-{family}-{seed}-{content_key(reward, 'task', 'model', 'oracle')}"
+    )
     if not (folder / "made.json").is_file():
-        base = base_folder(reward, root, seed, say)
+        base = base_folder(reward, root, seed, log)
         task = load_task(params.task, params.evaluation.prompts)
         tokenizer = models.load_tokenizer(base)
         randomness, settings = stream(seed, "oracle", params.task.name), params.oracle
         model = reward_models.new_reward_model(models.load_policy(base), randomness.child("head"))
         model, loss = training.reward_model(
-            model, tokenizer, task.comparisons, settings.epochs, settings.learning_rate, settings.batch_size, randomness
+            model,
+            tokenizer,
+            task.comparisons,
+            settings.epochs,
+            settings.learning_rate,
+            settings.batch_size,
+            randomness,
         )
-        accuracy = agreement(reward_model_score(model, tokenizer), task.held_out)
+        accuracy = accuracy_on(reward_model_score(model, tokenizer), task.held_out)
         made = {
             "loss": loss,
             "accuracy": accuracy,
@@ -135,39 +191,56 @@ def oracle_folder(params, root, say=print, start=REWARD):
         }
         with write_folder(folder) as aside:
             models.save(model, tokenizer, aside)
-            write_json(aside / "made.json", made | provenance(params.digest("task", "oracle"), seed))
-        say(f"[{params.task.name}] reward model: right on {accuracy:.1%} of {len(task.held_out)} held-out human labels")
+            write_json(
+                aside / "made.json", made | provenance(params.digest("task", "oracle"), seed)
+            )
+        log(
+            f"[{params.task.name}] reward model: right on {accuracy:.1%} of {len(task.held_out)} "
+            "held-out human labels"
+        )
     return folder
 
 
-def agreement(score, comparisons):
+def accuracy_on(score, comparisons):
     """Share of human comparisons on which `score` agrees with the human; ties count half."""
     prompts = [Prompt("", c.prompt) for c in comparisons]
     return share_above(
-        score(prompts, [c.chosen for c in comparisons]), score(prompts, [c.rejected for c in comparisons])
+        score(prompts, [c.chosen for c in comparisons]),
+        score(prompts, [c.rejected for c in comparisons]),
     )
 
 
-def load_oracle(params, task, root, say=print):
-    """The oracle's `score(prompts, texts) -> (n,)`. Raises ValueError where the true utility is asked of real text."""
+def load_oracle(params, task, root, log=print):
+    """The oracle's `score(prompts, texts) -> (n,)`. Raises ValueError where the true utility is
+    asked of real text.
+    """
     if params.oracle.kind == "utility":
         if task.utility is None:
-            raise ValueError(f"oracle.kind utility needs a known truth, and {task.name} is real text; use reward_model")
+            raise ValueError(
+                f"oracle.kind utility needs a known truth, and {task.name} is real text; use "
+                "reward_model"
+            )
         return utility_score(task.utility)
     named = params.task.reward_model
-    return scorer(model_folder(named) if named else oracle_folder(params, root, say))
+    return scorer(model_folder(named) if named else oracle_folder(params, root, log))
 
 
-def load_evaluator(params, root, say=print):
-    """The `score` of the second reward model that the params name, which nobody optimises; None without one."""
+def load_evaluator(params, root, log=print):
+    """The `score` of the second reward model that the params name, which nobody optimises; None
+    without one.
+    """
     name = params.evaluation.evaluator
     if not name or params.replay:
         return None
-    return scorer(oracle_folder(params, root, say, EVALUATOR) if name == "trained" else model_folder(name))
+    return scorer(
+        oracle_folder(params, root, log, EVALUATOR) if name == "trained" else model_folder(name)
+    )
 
 
 def scorer(folder):
-    """The `score(prompts, texts)` of a folder's reward model: one of this project, or a sequence classifier."""
+    """The `score(prompts, texts)` of a folder's reward model: one of this project, or a sequence
+    classifier.
+    """
     tokenizer = models.load_tokenizer(folder)
     if reward_models.is_own(folder):
         return reward_model_score(reward_models.load_reward_model(folder), tokenizer)

@@ -1,4 +1,6 @@
-"""A run's folder (floor 4): one sub-folder a finished round, whole or absent; everything that crosses rounds."""
+"""A run's folder: one sub-folder a finished round, whole or absent; everything that crosses
+rounds.
+"""
 
 import shutil
 from collections import Counter
@@ -8,12 +10,14 @@ import numpy as np
 from safetensors.torch import load_file, save_file
 
 from activedpo_lib.records import LabelledPair, Response
-from activedpo_lib.store import key, read_json, write_folder, write_json
+from activedpo_lib.store import content_key, read_json, write_folder, write_json
 
 
 def run_folder(params, seed, root):
-    """Where the run of a task, model, strategy and seed is kept: a folder named by all that it depends on."""
-    name = f"seed{seed}-{key(params)}"
+    """Where the run of a task, model, strategy and seed is kept: a folder named by all that it
+    depends on.
+    """
+    name = f"seed{seed}-{content_key(params)}"
     return Path(root) / "rounds" / params.task.name / params.model.name / params.strategy / name
 
 
@@ -45,20 +49,28 @@ def save_round(run, t, row, provenance, state, labelled=(), arrays=None):
     with write_folder(round_folder(run, t)) as folder:
         write_json(folder / "provenance.json", provenance)
         write_json(folder / "labelled.json", [_as_json(pair) for pair in labelled])
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / "adapter.safetensors")
+        save_file(
+            {name: tensor.contiguous() for name, tensor in state.items()},
+            folder / "adapter.safetensors",
+        )
         np.savez(folder / "arrays.npz", **(arrays or {}))
         write_json(folder / "row.json", row)
     shutil.rmtree(scratch_folder(run, t), ignore_errors=True)
 
 
 def provenances(root, digests, seeds):
-    """The code and commits that made the runs under `root` with these params' hashes and seeds, each once, with its runs."""
+    """The code and commits that made the runs under `root` with these params' hashes and seeds,
+    each once, with its runs.
+    """
     counts = Counter()
     for path in Path(root).glob("rounds/*/*/*/seed*/round0/provenance.json"):
         found = read_json(path)
         if found["params"] in set(digests) and found["seed"] in seeds:
             counts[found["code"], found["commit"]] += 1
-    return [{"code": code, "commit": commit, "runs": runs} for (code, commit), runs in sorted(counts.items())]
+    return [
+        {"code": code, "commit": commit, "runs": runs}
+        for (code, commit), runs in sorted(counts.items())
+    ]
 
 
 def load_adapter(run, t):
@@ -73,7 +85,9 @@ def load_array(run, t, name):
 
 
 def load_labelled(run, rounds, prompts):
-    """The LabelledPairs of rounds 1..rounds in the order picked; prompts: {id: Prompt} of the task."""
+    """The LabelledPairs of rounds 1..rounds in the order picked; prompts: {id: Prompt} of the
+    task.
+    """
     return tuple(
         _from_json(value, prompts)
         for t in range(1, rounds + 1)
@@ -95,6 +109,7 @@ def _as_json(pair):
 def _from_json(value, prompts):
     prompt = prompts[value["prompt_id"]]
     chosen, rejected = (
-        Response(prompt.id, tuple(value[side]["tokens"]), value[side]["text"]) for side in ("chosen", "rejected")
+        Response(prompt.id, tuple(value[side]["tokens"]), value[side]["text"])
+        for side in ("chosen", "rejected")
     )
     return LabelledPair(prompt, tuple(value["prompt_tokens"]), chosen, rejected, value["round"])

@@ -1,6 +1,8 @@
-"""Several processes inside one run (floor 4), started by torchrun; TRL's trainers find each other through accelerate.
+"""Several processes inside one run, started by torchrun; TRL's trainers find each other through
+accelerate.
 
-`accelerate launch` itself starts torchrun where there are GPUs, but a single process where there are none.
+`accelerate launch` itself starts torchrun where there are GPUs, but a single process where there
+are none.
 """
 
 import dataclasses
@@ -18,19 +20,32 @@ class ProcessesFailed(RuntimeError):
     """One of a run's processes ended with an error, or was killed."""
 
 
-def launch(params, seed, root, say):
-    """All rounds of one run, shared by `params.processes` processes (activedpo_lib.runs.worker); their lines go to `say`.
+def launch(params, seed, root, log):
+    """All rounds of one run, shared by `params.processes` processes (activedpo_lib.runs.worker);
+    their lines go to `say`.
 
-    Raises ProcessesFailed with the last lines said; finished rounds stay, and the next call goes on after them.
+    Raises ProcessesFailed with the last lines said; finished rounds stay, and the next call goes on
+    after them.
     """
     with tempfile.TemporaryDirectory(prefix="activedpo-") as folder:
         job = Path(folder) / "job.json"
-        values = {"params": dataclasses.asdict(params), "seed": seed, "root": str(Path(root).resolve())}
+        values = {
+            "params": dataclasses.asdict(params),
+            "seed": seed,
+            "root": str(Path(root).resolve()),
+        }
         job.write_text(json.dumps(values), encoding="utf-8")
         command = [
-            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(params.processes),
-            "-m", "activedpo_lib.runs.worker", str(job),
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc_per_node",
+            str(params.processes),
+            "-m",
+            "activedpo_lib.runs.worker",
+            str(job),
+        ]
         environment = os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
         if torch.cuda.device_count() < params.processes:
             environment["ACCELERATE_USE_CPU"] = "1"
@@ -41,13 +56,18 @@ def launch(params, seed, root, say):
             try:
                 for line in run.stdout:
                     last = [*last, line][-200:]
-                    if line.startswith("["):  # a worker's line of progress; the libraries' notices are for errors only
-                        say(line.rstrip())
+                    if line.startswith(
+                        "["
+                    ):  # a worker's line of progress; the libraries' notices are for errors only
+                        log(line.rstrip())
             except BaseException:
                 run.terminate()
                 raise
     if run.returncode:
-        theirs = [line for line in last if line.startswith("[rank")] or last  # not the starter's own traceback
+        theirs = [
+            line for line in last if line.startswith("[rank")
+        ] or last  # not the starter's own traceback
         raise ProcessesFailed(
-            f"a run in {params.processes} processes ended with {run.returncode}:\n" + "".join(theirs[:60])
+            f"a run in {params.processes} processes ended with {run.returncode}:\n"
+            + "".join(theirs[:60])
         )

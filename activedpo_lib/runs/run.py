@@ -1,4 +1,4 @@
-"""One run (floor 5): what all its rounds share, opened from its params; its saved policies and labels."""
+"""One run: what all its rounds share, opened from its params; its saved policies and labels."""
 
 import gc
 from collections.abc import Callable
@@ -17,7 +17,9 @@ from activedpo_lib.tasks import load_task
 
 @dataclass(frozen=True)
 class Run:
-    """What all rounds of one run share; what changes from round to round is returned and saved, never kept here."""
+    """What all rounds of one run share; what changes from round to round is returned and saved,
+    never kept here.
+    """
 
     params: Params
     seed: int
@@ -29,32 +31,40 @@ class Run:
     lora: object
     score: object  # the oracle; None in a replay, where humans have answered
     evaluator: object  # a second reward model, or None
-    say: Callable  # takes a line of progress
+    log: Callable  # takes a line of progress
 
     def stream(self, *names):
         """The run's stream `names`; it does not know the strategy, so all strategies share it."""
         return stream(self.seed, *names)
 
 
-def open_run(params, seed, root="runs", strategies=None, say=print):
+def open_run(params, seed, root="runs", strategies=None, log=print):
     """The run's folder, task, pi_SFT and oracle, trained first where they are missing."""
     strategy = make_strategy(params.strategy, params.selection, strategies)
     if params.processes > 1 and "phi" in strategy.needs and not strategy.shares:
         raise ValueError(
-            f"the strategy {params.strategy} needs the whole pool's gradients in one process: set processes to 1"
+            f"the strategy {params.strategy} needs the whole pool's gradients in one process: set "
+            "processes to 1"
         )
     task = task_of(params)
     if len(task.prompts) < (wanted := params.generation.prompts):
-        raise ValueError(f"{task.name} has {len(task.prompts)} pool prompts, generation.prompts asks for {wanted}")
-    score = None if params.replay else artifacts.load_oracle(params, task, root, say)
-    evaluator = artifacts.load_evaluator(params, root, say)
-    sft = artifacts.sft_folder(params, seed, root, say)
+        raise ValueError(
+            f"{task.name} has {len(task.prompts)} pool prompts, generation.prompts asks for "
+            f"{wanted}"
+        )
+    score = None if params.replay else artifacts.load_oracle(params, task, root, log)
+    evaluator = artifacts.load_evaluator(params, root, log)
+    sft = artifacts.sft_folder(params, seed, root, log)
     folder = run_folder(params, seed, root)
     lora = models.lora_config(params.lora.rank, params.lora.alpha, params.lora.targets)
     base, tokenizer = models.load_policy(sft, params.model.dtype), models.load_tokenizer(sft)
-    models.check_context(base, tokenizer, (*task.prompts, *task.evaluation), params.task.max_new_tokens)
-    gc.freeze()  # the trainers collect garbage once a round: what is loaded by now is none, and scanning it costs a tenth
-    return Run(params, seed, folder, strategy, task, tokenizer, base, lora, score, evaluator, say)
+    models.check_context(
+        base, tokenizer, (*task.prompts, *task.evaluation), params.task.max_new_tokens
+    )
+    # The trainers collect garbage once a round: what is loaded by now is none, and scanning it
+    # costs a tenth.
+    gc.freeze()
+    return Run(params, seed, folder, strategy, task, tokenizer, base, lora, score, evaluator, log)
 
 
 def task_of(params):
@@ -66,11 +76,14 @@ def task_of(params):
 def labelled_pairs(params, seed, root):
     """The LabelledPairs of a finished run, in the order picked."""
     task = task_of(params)
-    return checkpoints.load_labelled(run_folder(params, seed, root), params.rounds, {p.id: p for p in task.prompts})
+    return checkpoints.load_labelled(
+        run_folder(params, seed, root), params.rounds, {p.id: p for p in task.prompts}
+    )
 
 
 def saved_policies(run, last):
-    """Yield (t, pi_theta_t) for t = 0..last from a run's saved rounds: one policy, moved on from round to round.
+    """Yield (t, pi_theta_t) for t = 0..last from a run's saved rounds: one policy, moved on from
+    round to round.
 
     Policies made from the same Run before are of no use afterwards: they share its base.
     """
@@ -90,7 +103,9 @@ def policy_after(run, t):
 
 
 def with_next_adapter(run, policy, t):
-    """The policy as round t trains it: the same adapter throughout or, D12, the last one folded in and a fresh one on top."""
+    """The policy as round t trains it: the same adapter throughout or, D12, the last one folded in
+    and a fresh one on top.
+    """
     if not run.params.lora.fresh or t <= 1:
         return policy
     return models.with_adapter(models.merge_adapter(policy), run.lora, run.stream("adapter", t))

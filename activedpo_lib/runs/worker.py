@@ -1,4 +1,6 @@
-"""One of the processes that share a run (floor 7): `torchrun -m activedpo_lib.runs.worker JOB`, see launch.py."""
+"""One of the processes that share a run: `torchrun -m activedpo_lib.runs.worker JOB`, see
+launch.py.
+"""
 
 import json
 import sys
@@ -19,14 +21,15 @@ def main(job):
     params = build(Params, values["params"], "")
     if state.num_processes != params.processes:
         raise RuntimeError(
-            f"expected {params.processes} processes, found {state.num_processes}: start this with launch.py"
+            f"expected {params.processes} processes, found {state.num_processes}: start this with "
+            "launch.py"
         )
 
-    def say(line):
+    def log(line):
         if state.is_main_process:
             print(line, flush=True)
 
-    run_rounds(params, values["seed"], values["root"], say=say)
+    run_rounds(params, values["seed"], values["root"], log=log)
     state.destroy_process_group()
 
 

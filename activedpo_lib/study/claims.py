@@ -1,6 +1,8 @@
-"""The paper's claims and what the committed tables say of each (floor 7): `python -m activedpo_lib.study.claims` prints them.
+"""The paper's claims and what the committed tables say of each: `python -m
+activedpo_lib.study.claims` prints them.
 
-holds, does not, mixed, not established: by the 95 % t interval over seeds of a paired difference, never by the mean alone.
+holds, does not, mixed, not established: by the 95 % t interval over seeds of a paired difference,
+never by the mean alone.
 """
 
 from pathlib import Path
@@ -29,7 +31,9 @@ def sign(values):
 
 
 def last(name, measure, by, baseline, folder=FIGURES):
-    """{(task, model, by): differences to the baseline after the last round, (seeds,)} of a committed table."""
+    """{(task, model, by): differences to the baseline after the last round, (seeds,)} of a
+    committed table.
+    """
     difference = difference_to(pd.read_csv(folder / f"{name}.csv"), measure, baseline, by)
     groups = difference.groupby(["task", "model", by], sort=False)
     return {cell: last_and_mean(own, measure)[0] for cell, own in groups}
@@ -58,7 +62,10 @@ def _against_random(strategy, name, measure, folder, models=None):
 
 def main_claims(folder):
     """Figures 1 and 5."""
-    for name, measure, what in (("fig1_reward", "reward", "rewards"), ("fig5_win_rate", "win_rate", "win-rates")):
+    for name, measure, what in (
+        ("fig1_reward", "reward", "rewards"),
+        ("fig5_win_rate", "win_rate", "win-rates"),
+    ):
         cells = _against_random("activedpo", name, measure, folder)
         notebook = f"06, Figure {1 if measure == 'reward' else 5}"
         yield (
@@ -67,10 +74,18 @@ def main_claims(folder):
             listed(cells),
             ruling([*map(sign, cells.values())]),
         )
-    gemma, llama = (_against_random("aplp", "fig1_reward", "reward", folder, {model}) for model in ("gemma", "llama"))
+    gemma, llama = (
+        _against_random("aplp", "fig1_reward", "reward", folder, {model})
+        for model in ("gemma", "llama")
+    )
     both = [ruling([*map(sign, gemma.values())]), ruling([*map(sign, llama.values())], -1)]
     found = both[0] if both[0] == both[1] else "mixed"
-    yield "APLP does well on Gemma, worse than Random on Llama-2", "06, Figure 1", listed(gemma | llama), found
+    yield (
+        "APLP does well on Gemma, worse than Random on Llama-2",
+        "06, Figure 1",
+        listed(gemma | llama),
+        found,
+    )
 
 
 def model_claims(folder):
@@ -82,7 +97,9 @@ def model_claims(folder):
         shape = (cross.index.levels[0].size, cross.index.levels[1].size, cross.columns.size)
         values = cross.to_numpy().reshape(shape)
         found[measure] = interaction(values)[1]
-        without[measure] = max(interaction(np.delete(values, at, axis=0))[1] for at in range(len(values)))
+        without[measure] = max(
+            interaction(np.delete(values, at, axis=0))[1] for at in range(len(values))
+        )
     text = ", ".join(
         f"{name.replace('_', '-')} p = {p:.3f} (a seed left out: up to {without[name]:.2f})"
         for name, p in found.items()
@@ -109,7 +126,10 @@ def normalisation_claims(folder):
         ("holds" if all(rulings) else "mixed" if any(rulings) else "does not"),
     )
     picks = pd.read_csv(folder / "fig3_normalisation_picks.csv").query("variant == 'none'")
-    longer = {task: (own["length"] - own["pool length"]).to_numpy() for task, own in picks.groupby("task", sort=False)}
+    longer = {
+        task: (own["length"] - own["pool length"]).to_numpy()
+        for task, own in picks.groupby("task", sort=False)
+    }
     text = "picks longer than the pool by (tokens) " + listed(longer, 1)
     yield (
         "Without normalisation, short responses are favoured",
@@ -123,20 +143,35 @@ def projection_claims(folder):
     """Figure 4."""
     found = {
         variant: values
-        for (_, _, variant), values in last("fig4_projection", "reward", "variant", "fold", folder).items()
+        for (_, _, variant), values in last(
+            "fig4_projection", "reward", "variant", "fold", folder
+        ).items()
     }
     few = {"d / 64": found["fold x1/64"], "d / 8": found["fold x1/8"]}
-    yield "Fewer dimensions are worse", "10, Figure 4", listed(few), ruling([*map(sign, few.values())], -1)
+    yield (
+        "Fewer dimensions are worse",
+        "10, Figure 4",
+        listed(few),
+        ruling([*map(sign, few.values())], -1),
+    )
     more = found["fold x4"]
     text = f"4 d: {number(more)}"
-    yield "More than the default do not help", "10, Figure 4", text, "does not" if sign(more) == 1 else "holds"
+    yield (
+        "More than the default do not help",
+        "10, Figure 4",
+        text,
+        "does not" if sign(more) == 1 else "holds",
+    )
 
 
 def theory_claims(folder):
     """Figure 6."""
     table = pd.read_csv(folder / "fig6_proposition_1.csv")
     own = table[(table["criterion"] == "uncertainty") & (table["round"] > 1)]
-    found = {task: g.groupby("seed")["correlation"].mean().to_numpy() for task, g in own.groupby("task", sort=False)}
+    found = {
+        task: g.groupby("seed")["correlation"].mean().to_numpy()
+        for task, g in own.groupby("task", sort=False)
+    }
     text = "rank correlation " + listed(found)
     yield (
         "Uncertainty rises with the reward's error (what Prop. 1 is used for)",
@@ -147,11 +182,19 @@ def theory_claims(folder):
 
 
 def all_claims(folder=FIGURES):
-    """Rows (claim, notebook, what was measured, ruling) of every claim, from the tables in `folder`."""
+    """Rows (claim, notebook, what was measured, ruling) of every claim, from the tables in
+    `folder`.
+    """
     folder = Path(folder)
     return [
         row
-        for part in (main_claims, model_claims, normalisation_claims, projection_claims, theory_claims)
+        for part in (
+            main_claims,
+            model_claims,
+            normalisation_claims,
+            projection_claims,
+            theory_claims,
+        )
         for row in part(folder)
     ]
 
@@ -159,7 +202,10 @@ def all_claims(folder=FIGURES):
 def markdown(rows):
     """The README's table."""
     lines = ["| the paper's claim | notebook | measured here | |", "|---|---|---|---|"]
-    return "\n".join(lines + [f"| {claim} | {notebook} | {text} | {found} |" for claim, notebook, text, found in rows])
+    return "\n".join(
+        lines
+        + [f"| {claim} | {notebook} | {text} | {found} |" for claim, notebook, text, found in rows]
+    )
 
 
 if __name__ == "__main__":

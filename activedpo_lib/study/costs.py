@@ -1,18 +1,23 @@
-"""What a round costs, in floating point operations and bytes (floor 1): the cost model of benchmarks/README.md.
+"""What a round costs, in floating point operations and bytes: the cost model of
+benchmarks/README.md.
 
-W: the linear weights that every token passes (embeddings and head left out); H: the head's, passed by response tokens only;
-p: the adapter's parameters; a multiplication and an addition are two operations. Attention's own products are left out: at
-the paper's lengths they are a few per cent.
+W: the linear weights that every token passes (embeddings and head left out); H: the head's, passed
+by response tokens only; p: the adapter's parameters; a multiplication and an addition are two
+operations. Attention's own products are left out: at the paper's lengths they are a few per cent.
 """
 
 from dataclasses import dataclass
 
-ASSUMED_GPU = 0.4 * 989e12  # operations a second: 40 % of an H100's bfloat16 peak; assumed, not measured
+ASSUMED_GPU = (
+    0.4 * 989e12
+)  # operations a second: 40 % of an H100's bfloat16 peak; assumed, not measured
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """A model and the texts of one response: W, H, p as above, prompt and response lengths in tokens."""
+    """A model and the texts of one response: W, H, p as above, prompt and response lengths in
+    tokens.
+    """
 
     weights: float
     head: float
@@ -22,10 +27,15 @@ class Sizes:
 
     def _pass(self, of_weights, of_adapter):
         tokens = self.prompt + self.response
-        return of_weights * (self.weights * tokens + self.head * self.response) + of_adapter * self.adapter * tokens
+        return (
+            of_weights * (self.weights * tokens + self.head * self.response)
+            + of_adapter * self.adapter * tokens
+        )
 
     def features(self):
-        """FLOP of one response's gradient: forward and the inputs' gradient, and the adapter's own three products."""
+        """FLOP of one response's gradient: forward and the inputs' gradient, and the adapter's own
+        three products.
+        """
         return self._pass(4, 6)
 
     def logps(self):
@@ -33,23 +43,32 @@ class Sizes:
         return self._pass(2, 2)
 
     def hidden(self):
-        """FLOP of one response's hidden states under the reference: a forward pass without the head."""
+        """FLOP of one response's hidden states under the reference: a forward pass without the
+        head.
+        """
         return 2 * self.weights * (self.prompt + self.response)
 
     def generation(self, copies):
         """FLOP of `copies` responses to one prompt, the prefill shared."""
         linear = self.weights + self.adapter
-        return 2 * linear * (self.prompt + copies * self.response) + 2 * self.head * copies * self.response
+        return (
+            2 * linear * (self.prompt + copies * self.response)
+            + 2 * self.head * copies * self.response
+        )
 
     def dpo(self, epochs):
-        """FLOP of training on one pair for `epochs`: both responses forward and backward, and the reference once."""
+        """FLOP of training on one pair for `epochs`: both responses forward and backward, and the
+        reference once.
+        """
         return 2 * (epochs * self._pass(4, 6) + self._pass(2, 0))
 
 
 def round_flops(size, needs, prompts, responses, labelled, entropy_samples=0):
-    """FLOP of a round up to the pick, (generation, measuring), for a strategy that needs these columns of Candidates.
+    """FLOP of a round up to the pick, (generation, measuring), for a strategy that needs these
+    columns of Candidates.
 
-    prompts, responses: of the round's pool, `responses` to each; labelled: the pairs whose features are measured again (D3).
+    prompts, responses: of the round's pool, `responses` to each; labelled: the pairs whose features
+    are measured again (D3).
     """
     pool, past = prompts * responses, 2 * labelled
     measured = 0.0
@@ -72,7 +91,11 @@ def selection_bytes(pairs, dimensions):
 
 
 def selection_flops(pairs, dimensions, batch_size, labelled, refreshed=64):
-    """FLOP of picking a batch: one pass (norms, and the labelled pairs' share), then `refreshed` pairs a pick read again."""
+    """FLOP of picking a batch: one pass (norms, and the labelled pairs' share), then `refreshed`
+    pairs a pick read again.
+    """
     first = 2 * pairs * dimensions * (1 + labelled)
-    again = batch_size * refreshed * batch_size * dimensions  # B / 2 rows of Q on average, two operations
+    again = (
+        batch_size * refreshed * batch_size * dimensions
+    )  # B / 2 rows of Q on average, two operations
     return first + again + 4 * batch_size * dimensions * (labelled + batch_size)

@@ -1,4 +1,4 @@
-"""What a projection costs in quality (floor 2): inner products, and what greedy selection gets from them."""
+"""What a projection costs in quality: inner products, and what greedy selection gets from them."""
 
 import numpy as np
 import torch
@@ -7,7 +7,9 @@ from activedpo_lib.method.formulas import unit_rows
 
 
 def project(exact, projection):
-    """Rows of exact gradients (n, p) projected to (n, d), as `response_features` would project them."""
+    """Rows of exact gradients (n, p) projected to (n, d), as `response_features` would project
+    them.
+    """
     out, start = torch.zeros(len(exact), projection.dim), 0
     for name, size in projection.sizes.items():
         projection.add(out, name, torch.from_numpy(exact[:, start : start + size]))

@@ -1,4 +1,4 @@
-"""Studies (floor 4): params/studies/*.yaml under a profile, as the Params of every run that a study needs."""
+"""Studies: params/studies/*.yaml under a profile, as the Params of every run that a study needs."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,9 @@ FACTOR = re.compile(r"x(\d+(?:\.\d+)?)")
 
 @dataclass(frozen=True)
 class Study:
-    """A study under one profile: `cells` maps (task, variant, strategy) to the Params of its runs, whatever the seed."""
+    """A study under one profile: `cells` maps (task, variant, strategy) to the Params of its runs,
+    whatever the seed.
+    """
 
     name: str
     cells: MappingProxyType
@@ -29,15 +31,19 @@ def study_names():
 
 
 def load_study(name, profile="tiny", more=None):
-    """The Study `name` under a profile; `more`: {variant: overrides} beside the file's (Fig. 2's subsets).
+    """The Study `name` under a profile; `more`: {variant: overrides} beside the file's (Fig. 2's
+    subsets).
 
-    Every value is checked before any run starts. Raises ParamsError for an unknown study, key or impossible value.
+    Every value is checked before any run starts. Raises ParamsError for an unknown study, key or
+    impossible value.
     """
     if name not in study_names():
         raise ParamsError(f"no study {name!r} in {STUDIES}; it has {study_names()}")
     said = read_profile(STUDIES / f"{name}.yaml")
     if unknown := set(said) - KEYS:
-        raise ParamsError(f"{name}.yaml: unknown key {sorted(unknown)[0]!r}; known keys are {sorted(KEYS)}")
+        raise ParamsError(
+            f"{name}.yaml: unknown key {sorted(unknown)[0]!r}; known keys are {sorted(KEYS)}"
+        )
     grid = load_grid(profile)
     tasks, model = {"every": grid.tasks, "last": grid.tasks[-1:]}[said["tasks"]], grid.models[-1]
     cells = {}
@@ -45,13 +51,17 @@ def load_study(name, profile="tiny", more=None):
         for variant, overrides in (said["variants"] | (more or {})).items():
             overrides = _scaled(overrides, load_params(profile, task, model))
             for strategy in said.get("strategies") or [overrides.get("strategy", "activedpo")]:
-                found = load_params(profile, task, model, overrides=overrides | {"strategy": strategy})
+                found = load_params(
+                    profile, task, model, overrides=overrides | {"strategy": strategy}
+                )
                 cells[task, variant, strategy] = found
     return Study(name, MappingProxyType(cells))
 
 
 def _scaled(overrides, params):
-    """`overrides` with "x0.5" replaced by half of what the profile says, whole where that is whole, and at least 1."""
+    """`overrides` with "x0.5" replaced by half of what the profile says, whole where that is whole,
+    and at least 1.
+    """
     found = {}
     for dotted, value in overrides.items():
         factor = FACTOR.fullmatch(value) if isinstance(value, str) else None

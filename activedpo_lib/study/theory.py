@@ -1,7 +1,9 @@
-"""Proposition 1 where its assumptions hold (floor 2): a wide two-layer network as reward function, trained by Eq. 5.
+"""Proposition 1 where its assumptions hold: a wide two-layer network as reward function, trained by
+Eq. 5.
 
-The network of the neural dueling bandits that the proposition rests on: r(z) = sqrt(m) w' relu(W z), z of unit norm with equal
-halves, and an initialisation that makes r(z) = 0 for every z (Assumption 1; Zhang et al. 2021).
+The network of the neural dueling bandits that the proposition rests on: r(z) = sqrt(m) w' relu(W
+z), z of unit norm with equal halves, and an initialisation that makes r(z) = 0 for every z
+(Assumption 1; Zhang et al. 2021).
 """
 
 from dataclasses import dataclass
@@ -15,7 +17,9 @@ from activedpo_lib.method.formulas import preference_probability
 
 @dataclass(frozen=True)
 class Setting:
-    """width: m; inputs: d, the size of z; ridge: lambda of Eq. 5; pool, batch: pairs offered and labelled in a round."""
+    """width: m; inputs: d, the size of z; ridge: lambda of Eq. 5; pool, batch: pairs offered and
+    labelled in a round.
+    """
 
     width: int = 256
     inputs: int = 8
@@ -40,12 +44,19 @@ def inputs(count, size, rng):
 
 
 def initial_weights(setting, rng):
-    """(W (m, d), w (m,)) with r(z) = 0 for every z of equal halves: each unit has a twin of the opposite sign."""
+    """(W (m, d), w (m,)) with r(z) = 0 for every z of equal halves: each unit has a twin of the
+    opposite sign.
+    """
     m, d = setting.width // 2, setting.inputs // 2
-    block, last = rng.normal(0, np.sqrt(4 / setting.width), (m, d)), rng.normal(0, np.sqrt(2 / setting.width), m)
+    block, last = (
+        rng.normal(0, np.sqrt(4 / setting.width), (m, d)),
+        rng.normal(0, np.sqrt(2 / setting.width), m),
+    )
     zero = np.zeros_like(block)
     weights = np.concatenate([np.concatenate([block, zero], 1), np.concatenate([zero, block], 1)])
-    return torch.tensor(weights, dtype=torch.float32), torch.tensor(np.concatenate([last, -last]), dtype=torch.float32)
+    return torch.tensor(weights, dtype=torch.float32), torch.tensor(
+        np.concatenate([last, -last]), dtype=torch.float32
+    )
 
 
 def reward(weights, z):
@@ -63,7 +74,9 @@ def features(weights, z):
 
 
 def train(start, chosen, rejected, ridge, steps=200, learning_rate=3e-3):
-    """Minimise Eq. 5 from theta_0 by full-batch Adam: m times it, so that the sum of log-likelihoods has weight one."""
+    """Minimise Eq. 5 from theta_0 by full-batch Adam: m times it, so that the sum of
+    log-likelihoods has weight one.
+    """
     weights = [part.clone().requires_grad_(True) for part in start]
     optimiser = torch.optim.Adam(weights, lr=learning_rate)
     chosen, rejected = torch.as_tensor(chosen), torch.as_tensor(rejected)
@@ -71,7 +84,9 @@ def train(start, chosen, rejected, ridge, steps=200, learning_rate=3e-3):
     for _ in range(steps):
         optimiser.zero_grad()
         gap = reward(weights, chosen) - reward(weights, rejected)
-        distance = sum((now - then).square().sum() for now, then in zip(weights, start, strict=True))
+        distance = sum(
+            (now - then).square().sum() for now, then in zip(weights, start, strict=True)
+        )
         loss = -torch.nn.functional.logsigmoid(gap).sum() + width * ridge * distance / 2
         loss.backward()
         optimiser.step()
@@ -79,10 +94,12 @@ def train(start, chosen, rejected, ridge, steps=200, learning_rate=3e-3):
 
 
 def experiment(setting, stream, active=True):
-    """Rounds of picking, labelling by Bradley-Terry on the truth, and training from theta_0 on all labels (Eq. 5).
+    """Rounds of picking, labelling by Bradley-Terry on the truth, and training from theta_0 on all
+    labels (Eq. 5).
 
-    active: pick by Eq. 3 and 4, else at random. Returns [(labels, sigma (test,), error (test,))] before each round and
-    after the last: the proposition's two sides, without its constants, for the same held-out pairs.
+    active: pick by Eq. 3 and 4, else at random. Returns [(labels, sigma (test,), error (test,))]
+    before each round and after the last: the proposition's two sides, without its constants, for
+    the same held-out pairs.
     """
     start = initial_weights(setting, stream.child("weights").numpy())
     pairs = stream.child("test").numpy()
@@ -99,8 +116,12 @@ def experiment(setting, stream, active=True):
         pool = [inputs(setting.pool, setting.inputs, drawn) for _ in range(2)]
         rows = np.arange(setting.batch)
         if active:
-            rows = select_greedy(difference(now, *pool), setting.batch, setting.ridge, past_phi).indices
-        past = [np.concatenate(both) for both in zip(past, labelled(pool, rows, drawn), strict=True)]
+            rows = select_greedy(
+                difference(now, *pool), setting.batch, setting.ridge, past_phi
+            ).indices
+        past = [
+            np.concatenate(both) for both in zip(past, labelled(pool, rows, drawn), strict=True)
+        ]
         now = train(start, *past, setting.ridge)
 
 
@@ -112,7 +133,9 @@ def difference(weights, first, second):
 def rewards_apart(weights, first, second):
     """r_theta(z1) - r_theta(z2), (n,)."""
     with torch.inference_mode():
-        return (reward(weights, torch.as_tensor(first)) - reward(weights, torch.as_tensor(second))).numpy()
+        return (
+            reward(weights, torch.as_tensor(first)) - reward(weights, torch.as_tensor(second))
+        ).numpy()
 
 
 def labelled(pool, rows, rng):
@@ -123,11 +146,15 @@ def labelled(pool, rows, rng):
 
 
 def fitted_constant(results, level):
-    """nu of the proposition, fitted: the `level` quantile of error / sigma over these experiments' pairs; epsilon 0."""
+    """nu of the proposition, fitted: the `level` quantile of error / sigma over these experiments'
+    pairs; epsilon 0.
+    """
     ratios = [error / np.maximum(sigma, 1e-12) for result in results for _, sigma, error in result]
     return float(np.quantile(np.concatenate(ratios), level))
 
 
 def coverage(results, constant):
     """Share of held-out pairs with error <= nu sigma, (experiments, rounds)."""
-    return np.array([[np.mean(error <= constant * sigma) for _, sigma, error in result] for result in results])
+    return np.array(
+        [[np.mean(error <= constant * sigma) for _, sigma, error in result] for result in results]
+    )

@@ -1,50 +1,79 @@
-"""Tasks (floor 2): prompts, demonstrations and comparisons of the built-in world or of the user's own files."""
+"""Tasks: prompts, demonstrations and comparisons of the built-in world or of the user's own
+files.
+"""
 
 import dataclasses
 
 from activedpo_lib.store import locate, read_json
 from activedpo_lib.tasks.files import DataError, files_task
-from activedpo_lib.tasks.hub import hub_task
+from activedpo_lib.tasks.hub_data import hub_task
 from activedpo_lib.tasks.world import world_task
 
 
 def load_task(params, evaluation_prompts, comparisons=True):
-    """The Task that `params` (TaskParams) describes; without `comparisons`, those are left unread (they cost time).
+    """The Task that `params` (TaskParams) describes; without `comparisons`, those are left unread
+    (they cost time).
 
-    Raises DataError naming file and line for a malformed row of the user's files, before any training.
+    Raises DataError naming file and line for a malformed row of the user's files, before any
+    training.
     """
-    return _kept(_whole(params, evaluation_prompts, comparisons), params)
+    return _subset(_whole(params, evaluation_prompts, comparisons), params)
 
 
 def _whole(params, evaluation_prompts, comparisons):
     if params.source == "files":
         return files_task(
-            params.name, params.sft, params.comparisons, params.prompts, evaluation_prompts, params.most_rows
+            params.name,
+            params.sft,
+            params.comparisons,
+            params.prompts,
+            evaluation_prompts,
+            params.most_rows,
         )
     if params.source != "world":
         return hub_task(params, evaluation_prompts)
     rows = params.comparison_rows if comparisons else 0
     return world_task(
-        params.name, params.sft_rows, rows, params.prompt_rows, evaluation_prompts, params.split, params.damaged,
+        params.name,
+        params.sft_rows,
+        rows,
+        params.prompt_rows,
+        evaluation_prompts,
+        params.split,
+        params.damaged,
         params.skew,
-    )  # fmt: skip
+    )
 
 
-def _kept(task, params):
-    """The task with the demonstrations and pool prompts that `sft_keep` and `pool_keep` name (Fig. 2's subsets)."""
+def _subset(task, params):
+    """The task with the demonstrations and pool prompts that `sft_subset` and `pool_subset` name
+    (Fig. 2's subsets).
+    """
     changes = {}
-    for name, path, rows in (("sft", params.sft_keep, task.sft), ("prompts", params.pool_keep, task.prompts)):
+    for name, path, rows in (
+        ("sft", params.sft_subset, task.sft),
+        ("prompts", params.pool_subset, task.prompts),
+    ):
         if path:
-            changes[name] = tuple(rows[at] for at in read_keep(path, len(rows)))
+            changes[name] = tuple(rows[at] for at in read_subset(path, len(rows)))
     return dataclasses.replace(task, **changes)
 
 
-def read_keep(path, count):
-    """The row numbers in a JSON list. Raises DataError where they are not distinct whole numbers below `count`."""
+def read_subset(path, count):
+    """The row numbers in a JSON list. Raises DataError where they are not distinct whole numbers
+    below `count`.
+    """
     if not locate(path).is_file():
-        raise DataError(f"{path}: not a file; expected a JSON list of row numbers (the clusters notebook writes them)")
+        raise DataError(
+            f"{path}: not a file; expected a JSON list of row numbers (the clusters notebook "
+            "writes them)"
+        )
     rows = read_json(locate(path))
-    if not isinstance(rows, list) or not rows or not all(type(at) is int and 0 <= at < count for at in rows):
+    if (
+        not isinstance(rows, list)
+        or not rows
+        or not all(type(at) is int and 0 <= at < count for at in rows)
+    ):
         raise DataError(f"{path}: expected a JSON list of row numbers from 0 to {count - 1}")
     if len(set(rows)) < len(rows):
         raise DataError(f"{path}: a row number stands there twice")

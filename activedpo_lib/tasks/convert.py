@@ -1,12 +1,14 @@
-"""Turn QA-feedback and SciTLDR into the form of the task `files` (floor 2).
+"""Turn QA-feedback and SciTLDR into the form of the task `files`.
 
-`python -m activedpo_lib.tasks.convert SOURCE TARGET` reads qa_feedback_dev.json and scitldr_{train,dev,test}.jsonl from the
-folder SOURCE and writes TARGET/{qa,scitldr}/{sft,comparisons,prompts}.jsonl.
+`python -m activedpo_lib.tasks.convert SOURCE TARGET` reads qa_feedback_dev.json and
+scitldr_{train,dev,test}.jsonl from the folder SOURCE and writes
+TARGET/{qa,scitldr}/{sft,comparisons,prompts}.jsonl.
 
-QA-feedback (FineGrainedRLHF): a question -> a long answer. SFT: the human's answer to the first half of the questions;
-prompts: the other half; comparisons: the humans' pairwise preferences between sampled answers, ties left out.
-SciTLDR: an abstract -> one sentence. SFT: the human summaries of the training part; prompts: the other parts' abstracts;
-comparisons: *derived*, for it has no human preferences: of two sentences of an abstract, the one nearer to the human summary
+QA-feedback (FineGrainedRLHF): a question -> a long answer. SFT: the human's answer to the first
+half of the questions; prompts: the other half; comparisons: the humans' pairwise preferences
+between sampled answers, ties left out. SciTLDR: an abstract -> one sentence. SFT: the human
+summaries of the training part; prompts: the other parts' abstracts; comparisons: *derived*, for it
+has no human preferences: of two sentences of an abstract, the one nearer to the human summary
 (ROUGE, as the data give it) is chosen.
 """
 
@@ -17,7 +19,9 @@ from pathlib import Path
 
 from activedpo_lib.store import write_text
 
-PREFERENCES = tuple(combinations(range(1, 5), 2))  # the order of QA-feedback's six: 12, 13, 14, 23, 24, 34
+PREFERENCES = tuple(
+    combinations(range(1, 5), 2)
+)  # the order of QA-feedback's six: 12, 13, 14, 23, 24, 34
 MOST_WORDS = 60  # of an abstract, cut at a sentence's end: a laptop's share of memory and time
 
 
@@ -26,14 +30,19 @@ def convert_qa(records):
     asked = {record["question"].strip(): record for record in records}
     questions = list(asked)
     half = len(questions) // 2
-    sft = [{"prompt": _question(q), "completion": " " + asked[q]["gold"].strip()} for q in questions[:half]]
+    sft = [
+        {"prompt": _question(q), "completion": " " + asked[q]["gold"].strip()}
+        for q in questions[:half]
+    ]
     comparisons = []
     for question, record in asked.items():
         for (i, j), preferred in zip(PREFERENCES, record["preference"], strict=True):
             first, second = (" " + record[f"prediction {n}"].strip() for n in (i, j))
             if preferred and first != second:
                 chosen, rejected = (first, second) if preferred == 1 else (second, first)
-                comparisons.append({"prompt": _question(question), "chosen": chosen, "rejected": rejected})
+                comparisons.append(
+                    {"prompt": _question(question), "chosen": chosen, "rejected": rejected}
+                )
     return sft, comparisons, [{"prompt": _question(q)} for q in questions[half:]]
 
 
@@ -44,7 +53,9 @@ def _question(text):
 def convert_scitldr(training, others):
     """(sft, comparisons, prompts) from SciTLDR's records."""
     sft = [
-        {"prompt": _abstract(r), "completion": " " + r["target"][0].strip()} for r in training if r["target"][0].strip()
+        {"prompt": _abstract(r), "completion": " " + r["target"][0].strip()}
+        for r in training
+        if r["target"][0].strip()
     ]
     comparisons = []
     for record in training:
@@ -54,7 +65,11 @@ def convert_scitldr(training, others):
         (high, best), (low, worst) = scored[0], scored[-1]
         if high > low and best.strip() and worst.strip():
             comparisons.append(
-                {"prompt": _abstract(record), "chosen": " " + best.strip(), "rejected": " " + worst.strip()}
+                {
+                    "prompt": _abstract(record),
+                    "chosen": " " + best.strip(),
+                    "rejected": " " + worst.strip(),
+                }
             )
     return sft, comparisons, [{"prompt": _abstract(record)} for record in others]
 
@@ -77,23 +92,32 @@ def distinct(rows):
 def write(folder, sft, comparisons, prompts):
     """Write the three JSONL files of one task."""
     for name, rows in {"sft": sft, "comparisons": comparisons, "prompts": prompts}.items():
-        write_text(Path(folder) / f"{name}.jsonl", "".join(json.dumps(row) + "\n" for row in distinct(rows)))
+        write_text(
+            Path(folder) / f"{name}.jsonl",
+            "".join(json.dumps(row) + "\n" for row in distinct(rows)),
+        )
 
 
 def main(arguments=None):
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m activedpo_lib.tasks.convert", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m activedpo_lib.tasks.convert", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
     given = parser.parse_args(arguments)
     write(
         given.target / "qa",
-        *convert_qa(json.loads((given.source / "qa_feedback_dev.json").read_text(encoding="utf-8"))),
+        *convert_qa(
+            json.loads((given.source / "qa_feedback_dev.json").read_text(encoding="utf-8"))
+        ),
     )
     parts = {
         part: [
             json.loads(line)
-            for line in (given.source / f"scitldr_{part}.jsonl").read_text(encoding="utf-8").split("\n")
+            for line in (given.source / f"scitldr_{part}.jsonl")
+            .read_text(encoding="utf-8")
+            .split("\n")
             if line
         ]
         for part in ("train", "dev", "test")

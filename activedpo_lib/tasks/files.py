@@ -1,4 +1,5 @@
-"""The user's own JSONL (floor 2): SFT rows {prompt, completion}, comparisons {prompt, chosen, rejected}, prompts {prompt}.
+"""The user's own JSONL: SFT rows {prompt, completion}, comparisons {prompt, chosen, rejected},
+prompts {prompt}.
 
 Every row is read and checked before anything is trained; an error names the file and the line.
 """
@@ -14,14 +15,21 @@ HELD_OUT_SHARE = 0.1
 
 
 class DataError(ValueError):
-    """A row of the user's files cannot be used. The message names file, line, what was expected and what came."""
+    """A row of the user's files cannot be used. The message names file, line, what was expected and
+    what came.
+    """
 
 
 def read_rows(path, columns, distinct):
-    """The rows of a JSONL file as dicts of `columns`; no two with the same text in the columns `distinct`."""
+    """The rows of a JSONL file as dicts of `columns`; no two with the same text in the columns
+    `distinct`.
+    """
     if not path or not locate(path).is_file():
         wanted = "{" + ", ".join(columns) + "}"
-        raise DataError(f"{path or 'no path given'}: not a file; expected JSONL rows {wanted} (one JSON object a line)")
+        raise DataError(
+            f"{path or 'no path given'}: not a file; expected JSONL rows {wanted} (one JSON object "
+            "a line)"
+        )
     rows, seen = [], {}
     for number, line in enumerate(_lines(path), 1):
         if not line.strip():
@@ -29,7 +37,9 @@ def read_rows(path, columns, distinct):
         row = _row(f"{path}, line {number}", line, columns)
         key = tuple(row[column] for column in distinct)
         if key in seen:
-            raise DataError(f"{path}, line {number}: a duplicate of line {seen[key]}; remove one of the two")
+            raise DataError(
+                f"{path}, line {number}: a duplicate of line {seen[key]}; remove one of the two"
+            )
         seen[key] = number
         rows.append(row)
     if not rows:
@@ -44,7 +54,8 @@ def _lines(path):
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise DataError(
-                f"{path}, line {number}: not UTF-8 (byte {error.start}); convert the file: iconv -f latin1 -t utf-8"
+                f"{path}, line {number}: not UTF-8 (byte {error.start}); convert the file: iconv "
+                "-f latin1 -t utf-8"
             ) from None
 
 
@@ -66,27 +77,37 @@ def _row(where, line, columns):
         if not value.strip():
             raise DataError(f"{where}: {column!r} is empty; remove the row or fill it in")
         if control := next((c for c in value if ord(c) < 32 and not c.isspace()), None):
-            raise DataError(f"{where}: {column!r} has the control character U+{ord(control):04X}; remove it")
+            raise DataError(
+                f"{where}: {column!r} has the control character U+{ord(control):04X}; remove it"
+            )
         if any(0xD800 <= ord(c) <= 0xDFFF for c in value):
-            raise DataError(f"{where}: {column!r} has a lone surrogate, which no tokenizer can read; replace it")
+            raise DataError(
+                f"{where}: {column!r} has a lone surrogate, which no tokenizer can read; replace it"
+            )
     if "chosen" in columns and row["chosen"] == row["rejected"]:
-        raise DataError(f"{where}: chosen and rejected are the same text; there is no preference in it")
+        raise DataError(
+            f"{where}: chosen and rejected are the same text; there is no preference in it"
+        )
     return {column: row[column] for column in columns}
 
 
 def files_task(name, sft, comparisons, prompts, evaluation_prompts, most_rows=0):
-    """A Task from the first `most_rows` rows (0: all) of three JSONL files, which are checked whole.
+    """A Task from the first `most_rows` rows (0: all) of three JSONL files, which are checked
+    whole.
 
-    A tenth of the comparisons, split by prompt, is held out.
-    The evaluation prompts are drawn once from the prompts and held out from every pool (D14).
+    A tenth of the comparisons, split by prompt, is held out. The evaluation prompts are drawn once
+    from the prompts and held out from every pool (D14).
     """
     most = most_rows or None
     sft_rows = read_rows(sft, ("prompt", "completion"), ("prompt", "completion"))[:most]
-    compared = read_rows(comparisons, ("prompt", "chosen", "rejected"), ("prompt", "chosen", "rejected"))[:most]
+    compared = read_rows(
+        comparisons, ("prompt", "chosen", "rejected"), ("prompt", "chosen", "rejected")
+    )[:most]
     texts = [row["prompt"] for row in read_rows(prompts, ("prompt",), ("prompt",))][:most]
     if len(texts) <= evaluation_prompts:
         raise DataError(
-            f"{prompts}: {len(texts)} prompts, of which evaluation takes {evaluation_prompts}: none is left for the pool; "
+            f"{prompts}: {len(texts)} prompts, of which evaluation takes {evaluation_prompts}: "
+            "none is left for the pool; "
             "add prompts or lower evaluation.prompts"
         )
     order = stream(0, "files", name, "evaluation").numpy().permutation(len(texts))
@@ -111,5 +132,7 @@ def _split_by_prompt(rows, name):
     for row in rows:
         sides[row["prompt"] in held].append(Comparison(**row))
     if not sides[0]:
-        raise DataError(f"{name}: all comparisons have one prompt; at least two are needed, one to hold out")
+        raise DataError(
+            f"{name}: all comparisons have one prompt; at least two are needed, one to hold out"
+        )
     return tuple(sides[0]), tuple(sides[1])

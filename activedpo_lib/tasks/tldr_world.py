@@ -14,7 +14,8 @@ TASTES = {
     "C": Taste(frozenset({"feeling", "cause"}), "question", "plain"),
     "D": Taste(frozenset({"where", "question"}), "cause", "formal"),
 }
-# A persona says each of its slots with probability 0.85, the others with 0.15, and keeps its tone with 0.8.
+# A persona says each of its slots with probability 0.85, the others with 0.15, and keeps its tone
+# with 0.8.
 PERSONAS = (
     ({"when", "where"}, "plain"),
     ({"cause"}, "formal"),
@@ -26,19 +27,26 @@ PERSONAS = (
 
 
 def facts(rng, skew=1.0):
-    """A post's truth: topics with Zipf(1) frequencies; each optional slot is there with probability 0.9."""
+    """A post's truth: topics with Zipf(1) frequencies; each optional slot is there with probability
+    0.9.
+    """
     topic = choose_zipf(rng, list(TOPICS), skew)
     people, things = (words.split() for words in TOPICS[topic])
     who, other = rng.choice(people, 2, replace=False)
     slots = {"who": str(who), "act": choose(rng, ACTS), "thing": choose(rng, things)}
-    slots |= {slot: choose(rng, values) for slot, values in TLDR_SLOTS.items() if rng.random() < 0.9}
+    slots |= {
+        slot: choose(rng, values) for slot, values in TLDR_SLOTS.items() if rng.random() < 0.9
+    }
     return {"topic": topic, "group": GROUP[topic], "slots": slots, "other": str(other)}
 
 
 def prompt_text(truth, rng):
     """The post: its sentences shuffled, with a distractor person and filler."""
     said = truth["slots"]
-    sentences = [f"my {said['who']} {said['act']} the {said['thing']} .", f"my {truth['other']} saw it ."]
+    sentences = [
+        f"my {said['who']} {said['act']} the {said['thing']} .",
+        f"my {truth['other']} saw it .",
+    ]
     frames = {"when": "it was {} .", "where": "we were at {} .", "cause": "it is about {} .",
               "feeling": "i feel {} .", "question": "should i {} ?"}  # fmt: skip
     sentences += [frames[slot].format(said[slot]) for slot in OPTIONAL if slot in said]
@@ -47,9 +55,17 @@ def prompt_text(truth, rng):
 
 
 def response_text(slots, tone, _):
-    """One summary in the grammar: who did what to which thing, then the optional slots in a fixed order."""
+    """One summary in the grammar: who did what to which thing, then the optional slots in a fixed
+    order.
+    """
     words = [*TONES[tone], slots["who"], slots["act"], slots["thing"]]
-    frames = {"when": "{}", "where": "at {}", "cause": "over {}", "feeling": ", {}", "question": ", {} ?"}
+    frames = {
+        "when": "{}",
+        "where": "at {}",
+        "cause": "over {}",
+        "feeling": ", {}",
+        "question": ", {} ?",
+    }
     words += [frames[slot].format(slots[slot]) for slot in OPTIONAL if slot in slots]
     return " ".join([*words, "!" if tone == "blunt" else "."])
 
@@ -66,7 +82,9 @@ def _grammar():
     slots = {"act": ACTS, **TLDR_SLOTS}
     slots["who"] = [word for people, _ in TOPICS.values() for word in people.split()]
     slots["thing"] = [word for _, things in TOPICS.values() for word in things.split()]
-    return make_grammar(slots, ("who", "act", "thing"), OPTIONAL, TASTES, 14, TONES, tone_of, response_text)
+    return make_grammar(
+        slots, ("who", "act", "thing"), OPTIONAL, TASTES, 14, TONES, tone_of, response_text
+    )
 
 
 GRAMMAR = _grammar()

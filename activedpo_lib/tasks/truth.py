@@ -1,4 +1,6 @@
-"""The built-in world's hidden utility: what its humans care about, as one formula over a parsed response."""
+"""The built-in world's hidden utility: what its humans care about, as one formula over a parsed
+response.
+"""
 
 import itertools
 import math
@@ -23,7 +25,8 @@ class Taste:
 class Grammar:
     """A language: `slots` maps a slot to its words, `base` names the slots every answer needs.
 
-    `tone_of(words)` names a response's tone; `allowed` holds the pairs of token classes that the grammar produces.
+    `tone_of(words)` names a response's tone; `allowed` holds the pairs of token classes that the
+    grammar produces.
     """
 
     slots: Mapping
@@ -36,10 +39,11 @@ class Grammar:
 
 
 def make_grammar(slots, base, optional, tastes, limit, tones, tone_of, response_text, marks=None):
-    """The Grammar whose allowed bigrams are those of every response that `response_text(said, tone, cited)` can make.
+    """The Grammar whose allowed bigrams are those of every response that `response_text(said, tone,
+    cited)` can make.
 
-    A word's class is its slot, or what `marks` says of it. Every sentence may end with a citation or without one: all
-    cited and none cited cover the mixtures.
+    A word's class is its slot, or what `marks` says of it. Every sentence may end with a citation
+    or without one: all cited and none cited cover the mixtures.
     """
     class_of = {word: slot for slot, words in slots.items() for word in words} | (marks or {})
     allowed = set()
@@ -48,7 +52,9 @@ def make_grammar(slots, base, optional, tastes, limit, tones, tone_of, response_
         said = {slot: slots[slot][0] for slot in present}
         for tone in tones:
             for cited in ({}, dict.fromkeys(said.values(), "[1]")):
-                allowed |= set(itertools.pairwise(classes(response_text(said, tone, cited).split(), class_of)))
+                allowed |= set(
+                    itertools.pairwise(classes(response_text(said, tone, cited).split(), class_of))
+                )
     return Grammar(slots, base, tastes, limit, tone_of, frozenset(allowed), class_of)
 
 
@@ -64,7 +70,9 @@ def broken_bigrams(words, grammar):
 
 
 def reading(prompt, text, grammar):
-    """What a careful reader finds in a response: right and wrong facts by slot, citations, tone, broken bigrams."""
+    """What a careful reader finds in a response: right and wrong facts by slot, citations, tone,
+    broken bigrams.
+    """
     words = text.split()
     facts = prompt.facts["slots"]
     said = [(grammar.class_of.get(word), word) for word in words]
@@ -87,18 +95,21 @@ def citation_score(words, quotes, grammar):
     fact = None
     for word in words:
         if word.startswith("["):
-            right, wrong = (right + 1, wrong) if fact and quotes.get(word) == fact else (right, wrong + 1)
+            right, wrong = (
+                (right + 1, wrong) if fact and quotes.get(word) == fact else (right, wrong + 1)
+            )
         elif grammar.class_of.get(word) in grammar.slots:
             fact = word
     return right, wrong
 
 
 def utility(prompt, text, grammar):
-    """The truth, in utils: Bradley-Terry's human prefers y1 with probability sigma(u(x, y1) - u(x, y2)).
+    """The truth, in utils: Bradley-Terry's human prefers y1 with probability sigma(u(x, y1) - u(x,
+    y2)).
 
     3 base (0.4 + coverage) 0.6^wrong, coverage = 1 - 0.45^(favoured facts said right): saturating;
-    a liked tone adds 0.3 + 1.2 coverage (they interact); each disliked slot, broken bigram, wrong citation and
-    word past the limit costs.
+    a liked tone adds 0.3 + 1.2 coverage (they interact); each disliked slot, broken bigram, wrong
+    citation and word past the limit costs.
     """
     found = reading(prompt, text, grammar)
     taste = grammar.tastes[prompt.facts["group"]]

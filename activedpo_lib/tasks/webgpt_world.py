@@ -1,4 +1,6 @@
-"""The built-in WebGPT-like language: a question with four sourced quotes, cited answers, three groups of taste."""
+"""The built-in WebGPT-like language: a question with four sourced quotes, cited answers, three
+groups of taste.
+"""
 
 from activedpo_lib.streams import choose, choose_zipf
 from activedpo_lib.tasks.truth import Taste, make_grammar
@@ -6,8 +8,12 @@ from activedpo_lib.tasks.words import CITATIONS, DOMAINS, VERBS, WEBGPT_SLOTS
 
 NAME = "webgpt"
 OPTIONAL = tuple(WEBGPT_SLOTS)
-TONES = {"none": (), "kind": ("hope", "this", "helps", "."), "careful": ("ask", "an", "expert", "."),
-         "brief": ("short", "answer", ".")}  # fmt: skip
+TONES = {
+    "none": (),
+    "kind": ("hope", "this", "helps", "."),
+    "careful": ("ask", "an", "expert", "."),
+    "brief": ("short", "answer", "."),
+}
 GROUP = dict(zip(DOMAINS, "AABCABCBAC", strict=True))
 TASTES = {
     "A": Taste(frozenset({"effect", "source"}), "season", "kind", 0.35),
@@ -22,11 +28,18 @@ PERSONAS = (
     ({"source"}, "none", 0.8),
     ({"season"}, "kind", 0.1),
 )
-SENTENCES = {"effect": "it brings {}", "place": "common in {}", "season": "seen in {}", "source": "so says {}"}
+SENTENCES = {
+    "effect": "it brings {}",
+    "place": "common in {}",
+    "season": "seen in {}",
+    "source": "so says {}",
+}
 
 
 def facts(rng, skew=1.0):
-    """A question's truth: domains with Zipf(1) frequencies; the cause and three other facts are quoted."""
+    """A question's truth: domains with Zipf(1) frequencies; the cause and three other facts are
+    quoted.
+    """
     domain = choose_zipf(rng, list(DOMAINS), skew)
     subjects, causes = (words.split() for words in DOMAINS[domain])
     subject, other = map(str, rng.choice(subjects, 2, replace=False))
@@ -40,7 +53,14 @@ def facts(rng, skew=1.0):
         order.append("distractor")
     order = [order[i] for i in rng.permutation(4)]
     quotes = {mark: slots.get(slot, wrong) for mark, slot in zip(CITATIONS, order, strict=True)}
-    return {"topic": domain, "group": GROUP[domain], "slots": slots, "quotes": quotes, "order": order, "other": other}
+    return {
+        "topic": domain,
+        "group": GROUP[domain],
+        "slots": slots,
+        "quotes": quotes,
+        "order": order,
+        "other": other,
+    }
 
 
 def prompt_text(truth, _):
@@ -55,8 +75,13 @@ def prompt_text(truth, _):
 
 
 def response_text(slots, tone, cited):
-    """One answer: the cause, then the optional facts as sentences, each cited where `cited` has its mark."""
-    sentences = [f"{slots['subject']} {slots['verb']} because of {slots['cause']} {cited.get(slots['cause'], '')}"]
+    """One answer: the cause, then the optional facts as sentences, each cited where `cited` has its
+    mark.
+    """
+    sentences = [
+        f"{slots['subject']} {slots['verb']} because of {slots['cause']} "
+        f"{cited.get(slots['cause'], '')}"
+    ]
     for slot in OPTIONAL:
         if slot in slots:
             sentences.append(f"{SENTENCES[slot].format(slots[slot])} {cited.get(slots[slot], '')}")
@@ -78,7 +103,15 @@ def _grammar():
     slots["cause"] = [word for _, causes in DOMAINS.values() for word in causes.split()]
     base = ("subject", "verb", "cause")
     return make_grammar(
-        slots, base, OPTIONAL, TASTES, 20, TONES, tone_of, response_text, dict.fromkeys(CITATIONS, "[n]")
+        slots,
+        base,
+        OPTIONAL,
+        TASTES,
+        20,
+        TONES,
+        tone_of,
+        response_text,
+        dict.fromkeys(CITATIONS, "[n]"),
     )
 
 

@@ -1,4 +1,6 @@
-"""The built-in world (`world.md`): two seeded tasks whose truth is known. Everything is drawn from named streams."""
+"""The built-in world (`world.md`): two seeded tasks whose truth is known. Everything is drawn from
+named streams.
+"""
 
 from functools import lru_cache, partial
 from types import MappingProxyType
@@ -19,7 +21,9 @@ def draw_prompt(language, rng, name, skew=1.0):
 
 
 def write(language, prompt, rng, persona=None):
-    """A human's response: a persona's slots, tone and citations, 4 % wrong facts; no persona: a coin for each."""
+    """A human's response: a persona's slots, tone and citations, 4 % wrong facts; no persona: a
+    coin for each.
+    """
     known = prompt.facts["slots"]
     likes, tone, *cites = persona or (set(), choose(rng, list(language.TONES)), 0.5)
     tone = tone if rng.random() < 0.8 else choose(rng, list(language.TONES))
@@ -38,7 +42,10 @@ def demonstrations(language, prompts, rng, personas=True):
     """SFT rows {prompt, completion}: one persona, drawn at random, writes for each prompt."""
     writers = language.PERSONAS if personas else (None,)
     return tuple(
-        {"prompt": p.text, "completion": " " + write(language, p, rng, writers[rng.integers(len(writers))])}
+        {
+            "prompt": p.text,
+            "completion": " " + write(language, p, rng, writers[rng.integers(len(writers))]),
+        }
         for p in prompts
     )
 
@@ -46,7 +53,8 @@ def demonstrations(language, prompts, rng, personas=True):
 def corrupt(language, text, rng):
     """A damaged response: words swapped, doubled, dropped or replaced, or a rambling tail.
 
-    The reward model must see such texts, else DPO finds the holes of a model that has seen grammar alone.
+    The reward model must see such texts, else DPO finds the holes of a model that has seen grammar
+    alone.
     """
     words = text.split()
     for _ in range(1 + rng.integers(4)):
@@ -70,7 +78,9 @@ def _lexicon(language):
 
 
 def draw_response(language, prompt, rng, damaged=0.2):
-    """A response for the reward model's data: a persona's or a free writer's, half each; the share `damaged` is damaged."""
+    """A response for the reward model's data: a persona's or a free writer's, half each; the share
+    `damaged` is damaged.
+    """
     persona = choose(rng, language.PERSONAS) if rng.random() < 0.5 else None
     text = write(language, prompt, rng, persona)
     return corrupt(language, text, rng) if rng.random() < damaged else text
@@ -87,30 +97,50 @@ def comparisons(language, prompts, rng, damaged=0.2):
     return tuple(rows)
 
 
-@lru_cache(maxsize=4)  # drawn from its arguments alone; a study opens some hundred runs on one of them
-def world_task(name, sft_rows, comparison_rows, prompt_rows, evaluation_rows, split="figures", damaged=0.2,
-               skew=1.0):  # fmt: skip
-    """The task `tldr` or `webgpt` of the built-in world; without comparison_rows, no comparison is held out either.
+@lru_cache(
+    maxsize=4
+)  # drawn from its arguments alone; a study opens some hundred runs on one of them
+def world_task(
+    name,
+    sft_rows,
+    comparison_rows,
+    prompt_rows,
+    evaluation_rows,
+    split="figures",
+    damaged=0.2,
+    skew=1.0,
+):
+    """The task `tldr` or `webgpt` of the built-in world; without comparison_rows, no comparison is
+    held out either.
 
-    `split` names the world's draw: figures come from "figures", all tuning from "tuning" (the rules of an honest
-    world: no figure uses a prompt that a setting was chosen on). `skew` is of the pool's topics alone.
+    `split` names the world's draw: figures come from "figures", all tuning from "tuning" (the rules
+    of an honest world: no figure uses a prompt that a setting was chosen on). `skew` is of the
+    pool's topics alone.
     """
     if name not in LANGUAGES:
         raise ValueError(f"the built-in world has the tasks {sorted(LANGUAGES)}, not {name!r}")
-    language, root = LANGUAGES[name], stream(0, "world", split, name)
+    language, randomness = LANGUAGES[name], stream(0, "world", split, name)
 
     def prompts(part, count, skew=1.0):
-        rng = root.child(part).numpy()
+        rng = randomness.child(part).numpy()
         return tuple(draw_prompt(language, rng, f"{name}-{part}-{i}", skew) for i in range(count))
 
     held_out = comparisons(
-        language, prompts("held-out", HELD_OUT if comparison_rows else 0), root.child("held-out-labels").numpy()
+        language,
+        prompts("held-out", HELD_OUT if comparison_rows else 0),
+        randomness.child("held-out-labels").numpy(),
     )
     return Task(
         name=name,
-        sft=demonstrations(language, prompts("sft", sft_rows), root.child("writers").numpy()),
-        comparisons=comparisons(language, prompts("compared", comparison_rows), root.child("labels").numpy(), damaged),
-        # Twice the same text teaches nothing (its gradient is zero) and tells nothing: it is in no accuracy.
+        sft=demonstrations(language, prompts("sft", sft_rows), randomness.child("writers").numpy()),
+        comparisons=comparisons(
+            language,
+            prompts("compared", comparison_rows),
+            randomness.child("labels").numpy(),
+            damaged,
+        ),
+        # Twice the same text teaches nothing (its gradient is zero) and tells nothing: it is in no
+        # accuracy.
         held_out=tuple(row for row in held_out if row.chosen != row.rejected),
         prompts=prompts("pool", prompt_rows, skew),
         evaluation=prompts("evaluation", evaluation_rows),
@@ -119,7 +149,9 @@ def world_task(name, sft_rows, comparison_rows, prompt_rows, evaluation_rows, sp
 
 
 def base_text(rows):
-    """Pre-training text of the shipped base models: both tasks, free writers, no persona. Returns SFT rows."""
+    """Pre-training text of the shipped base models: both tasks, free writers, no persona. Returns
+    SFT rows.
+    """
     text = []
     for name, language in LANGUAGES.items():
         rng = stream(0, "world", "base", name).numpy()

@@ -13,7 +13,9 @@ from activedpo_lib.batch.execute import NotebookError, checked, declared, execut
 
 def notebook(path, cells, tagged=True):
     book = new_notebook(cells=[new_code_cell(source) for source in cells])
-    book.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    book.metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
+    }
     if tagged:
         book.cells[0].metadata["tags"] = ["parameters"]
     nbformat.write(book, path)
@@ -29,7 +31,10 @@ PARAMETERS = 'profile = "tiny"\nseeds = [0]\nrate = 0.5\ncount = 3\nflag = True\
         ({"profil": "x"}, "has no parameter 'profil'; did you mean profile?"),
         ({"zzz": 1}, r"has no parameter 'zzz'; it takes \['count', 'flag'"),
         ({"seeds": 3}, "seeds must be list, got int 3"),
-        ({"rate": "1e-5"}, r"rate must be float, got str '1e-5' \(YAML reads 1e-5 as text: write 1.0e-5\)"),
+        (
+            {"rate": "1e-5"},
+            r"rate must be float, got str '1e-5' \(YAML reads 1e-5 as text: write 1.0e-5\)",
+        ),
         ({"count": 1.5}, "count must be int, got float 1.5"),
         ({"count": True}, "count must be int, got bool True"),
         ({"profile": 7}, "profile must be str, got int 7"),
@@ -63,7 +68,11 @@ def test_a_failing_cell_leaves_the_copy_with_its_traceback(tmp_path, capsys):
     path = notebook(tmp_path / "a.ipynb", ["x = 1", "print('before')", "1 / 0"])
     assert main([str(path), str(tmp_path / "out.ipynb"), "-p", "x", "2"]) == 1
     assert "ZeroDivisionError: division by zero" in capsys.readouterr().err
-    outputs = [o for cell in nbformat.read(tmp_path / "out.ipynb", 4).cells for o in cell.get("outputs", [])]
+    outputs = [
+        o
+        for cell in nbformat.read(tmp_path / "out.ipynb", 4).cells
+        for o in cell.get("outputs", [])
+    ]
     assert any(o.output_type == "error" for o in outputs)
 
 
@@ -95,7 +104,13 @@ def test_two_batches_of_one_profile_do_not_run_at_once(tmp_path, monkeypatch, ca
 
 def test_a_second_process_waits_for_the_first_to_finish_a_notebook(tmp_path):
     path = notebook(tmp_path / "a.ipynb", ["x = 1", "import time; time.sleep(3)"])
-    command = [sys.executable, "-m", "activedpo_lib.batch.execute", str(path), str(tmp_path / "out.ipynb")]
+    command = [
+        sys.executable,
+        "-m",
+        "activedpo_lib.batch.execute",
+        str(path),
+        str(tmp_path / "out.ipynb"),
+    ]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate()[0] for process in running]
     assert [process.returncode for process in running] == [0, 0]

@@ -1,4 +1,6 @@
-"""Plan, status, report and verify, on a grid that is only planned, and on runs of the smoke profile."""
+"""Plan, status, report and verify, on a grid that is only planned, and on runs of the smoke
+profile.
+"""
 
 import fcntl
 import json
@@ -46,7 +48,9 @@ def test_the_plans_sizes_are_the_models_own():
     base = models.load_policy(HOME / "activedpo_lib/assets/llama-0")
     size = overview.sizes(params)
     linear = sum(p.numel() for n, p in base.named_parameters() if "proj" in n)
-    policy = models.with_adapter(base, models.lora_config(params.lora.rank, 32, params.lora.targets), stream())
+    policy = models.with_adapter(
+        base, models.lora_config(params.lora.rank, 32, params.lora.targets), stream()
+    )
     assert size.weights == linear
     assert size.head == base.lm_head.weight.numel()
     assert size.adapter == sum(p.numel() for n, p in policy.named_parameters() if "lora_" in n)
@@ -103,23 +107,28 @@ def test_verify_finds_equal_numbers_equal_and_a_changed_one_changed(tmp_path, mo
     monkeypatch.setattr(verify, "load_params", lambda *cell: load_params(*cell, overrides=changes))
     monkeypatch.setattr(verify, "HOME", tmp_path)
     params = load_params("smoke", strategy="random", overrides=changes)
-    table, _ = split_times(run_rounds(params, 0, tmp_path / "runs", say=lambda _: None))
+    table, _ = split_times(run_rounds(params, 0, tmp_path / "runs", log=lambda _: None))
     path = tmp_path / "figures/smoke/fig1_reward.csv"
     write_table(path, table)
     assert verify.differences("smoke", None, None, "random", 0) == []
     table = pd.read_csv(path)
     table.loc[1, "reward"] += 0.01
     write_table(path, table)
-    assert [found[:2] for found in verify.differences("smoke", None, None, "random", 0)] == [(1, "reward")]
+    assert [found[:2] for found in verify.differences("smoke", None, None, "random", 0)] == [
+        (1, "reward")
+    ]
 
 
 def test_a_plan_of_150_jobs_is_made_in_seconds(tmp_path):
     tasks, models = (
-        {f"{kind}{i}": {"source": "world"} if kind == "t" else {} for i in range(n)} for kind, n in (("t", 6), ("m", 8))
+        {f"{kind}{i}": {"source": "world"} if kind == "t" else {} for i in range(n)}
+        for kind, n in (("t", 6), ("m", 8))
     )
     profile = tmp_path / "many.yaml"
     profile.write_text(
-        json.dumps({"tasks": tasks, "models": models, "strategies": ["random", "activedpo"], "seeds": 3})
+        json.dumps(
+            {"tasks": tasks, "models": models, "strategies": ["random", "activedpo"], "seeds": 3}
+        )
     )
     start = time.process_time()
     children = os.times().children_user

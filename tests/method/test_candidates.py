@@ -31,7 +31,17 @@ def measured(pool, tokenizer, labelled=(), policy=None, **settings):
     extra = {"stream": stream(0, "e"), "max_new_tokens": 8}
     settings = SelectionParams(**({"dimensions": 64} | settings))
     policy = policy or make_policy()
-    return measure(policy, tokenizer, pool, NEEDS, labelled, settings, stream(0, "projection"), 0.1, entropy=extra)
+    return measure(
+        policy,
+        tokenizer,
+        pool,
+        NEEDS,
+        labelled,
+        settings,
+        stream(0, "projection"),
+        0.1,
+        entropy=extra,
+    )
 
 
 @pytest.mark.parametrize("when", ["after", "before"])
@@ -41,10 +51,14 @@ def test_d4_and_d8_normalise_what_they_say(when):
     pairs = np.array([[0, 1], [2, 3]])
     norm = features.norm if when == "before" else np.linalg.norm(features.phi, axis=1)
     unit = features.phi / norm[:, None]
-    np.testing.assert_allclose(pair_features(features, pairs, "response", when), unit[[0, 2]] - unit[[1, 3]])
+    np.testing.assert_allclose(
+        pair_features(features, pairs, "response", when), unit[[0, 2]] - unit[[1, 3]]
+    )
     raw = features.phi[[0, 2]] - features.phi[[1, 3]]
     np.testing.assert_allclose(pair_features(features, pairs, "none", when), raw)
-    np.testing.assert_allclose(np.linalg.norm(pair_features(features, pairs, "pair", "after"), axis=1), 1.0)
+    np.testing.assert_allclose(
+        np.linalg.norm(pair_features(features, pairs, "pair", "after"), axis=1), 1.0
+    )
 
 
 def test_twins_have_a_zero_feature_and_no_nan():
@@ -58,7 +72,9 @@ def test_phi_is_the_difference_of_the_responses_features(pool, tokenizer):
     policy = make_policy()
     projection = make_projection("fold", 64, stream(0, "projection").seed, gradient_shapes(policy))
     truth = response_features(policy, *sequences(pool), projection).phi
-    np.testing.assert_allclose(found.phi, truth[pool.pairs[:, 0]] - truth[pool.pairs[:, 1]], atol=1e-4)
+    np.testing.assert_allclose(
+        found.phi, truth[pool.pairs[:, 0]] - truth[pool.pairs[:, 1]], atol=1e-4
+    )
 
 
 def test_d2_sets_the_ridge_relative_to_the_pool_or_absolutely(pool, tokenizer):
@@ -103,7 +119,9 @@ def test_hidden_states_are_pi_sfts_at_the_last_response_token(pool, tokenizer):
             states.append(out.last_hidden_state[0, -1].detach().numpy())
     states = np.stack(states)
     found = measured(pool, tokenizer, policy=policy).hidden
-    np.testing.assert_allclose(found, states[pool.pairs[:, 0]] - states[pool.pairs[:, 1]], atol=1e-4)
+    np.testing.assert_allclose(
+        found, states[pool.pairs[:, 0]] - states[pool.pairs[:, 1]], atol=1e-4
+    )
 
 
 def test_labelled_pairs_are_left_out_of_the_pool(pool, tokenizer, prompts):
@@ -114,12 +132,16 @@ def test_labelled_pairs_are_left_out_of_the_pool(pool, tokenizer, prompts):
 
 def test_a_pool_without_pairs_says_what_to_do(tokenizer, prompts):
     cold = GenerationParams(temperature=1e-3)
-    with pytest.raises(ValueError, match="has no pair to label: the policy writes one response to each prompt"):
+    with pytest.raises(
+        ValueError, match="has no pair to label: the policy writes one response to each prompt"
+    ):
         make_pool(make_policy(), tokenizer, prompts, stream(0, "g"), cold, 8)
 
 
 def test_only_needed_columns_are_measured(pool, tokenizer):
-    found = measure(make_policy(), tokenizer, pool, frozenset({"margin"}), (), SelectionParams(), stream(0, "p"))
+    found = measure(
+        make_policy(), tokenizer, pool, frozenset({"margin"}), (), SelectionParams(), stream(0, "p")
+    )
     assert found.phi is None
     assert found.hidden is None
     assert found.entropy is None

@@ -28,7 +28,9 @@ def explicit_inverse(phi, batch_size, ridge, past=None):
 
 
 def pairs_like_gradients(n=900, d=256, seed=0):
-    """Differences of three responses a prompt, normalised, float32, with a decaying spectrum and some duplicates."""
+    """Differences of three responses a prompt, normalised, float32, with a decaying spectrum and
+    some duplicates.
+    """
     rng = stream(seed, "like gradients").numpy()
     responses = rng.standard_normal((n, d)) @ np.diag(np.arange(1, d + 1) ** -0.7)
     responses[30:33] = responses[27:30]
@@ -48,7 +50,9 @@ def test_lazy_picks_are_those_of_the_full_dual(ridge, past):
 
 @pytest.mark.parametrize("past", [None, pairs_like_gradients(201, seed=1)])
 def test_the_pool_is_read_once_and_then_a_part_of_it(past):
-    norms = stream(0, "norms").numpy().lognormal(size=(9000, 1))  # as the gradients': a few far above the others
+    norms = (
+        stream(0, "norms").numpy().lognormal(size=(9000, 1))
+    )  # as the gradients': a few far above the others
     pool = Counting(pairs_like_gradients(9000) * norms)
     select_greedy(pool, 30, 1.0, past)
     assert pool.passed == 9000
@@ -59,7 +63,10 @@ def test_a_memory_mapped_pool_and_a_tensor_are_pools(tmp_path):
     phi = pairs_like_gradients()
     np.save(tmp_path / "phi.npy", phi)
     truth = select_greedy(phi, 20, 1.0).indices.tolist()
-    assert select_greedy(np.load(tmp_path / "phi.npy", mmap_mode="r"), 20, 1.0).indices.tolist() == truth
+    assert (
+        select_greedy(np.load(tmp_path / "phi.npy", mmap_mode="r"), 20, 1.0).indices.tolist()
+        == truth
+    )
     assert select_greedy(torch.from_numpy(phi), 20, 1.0).indices.tolist() == truth
 
 
@@ -89,7 +96,7 @@ def test_pool_order_does_not_change_the_pick(seed, equal_norms):
         phi /= np.linalg.norm(phi, axis=1, keepdims=True)
     ids = [("prompt", i) for i in range(30)]
     shuffled = stream(seed, "shuffle").numpy().permutation(30)
-    ties = stream(seed, "ties").keys(ids)
+    ties = stream(seed, "ties").uniforms(ids)
     straight = select_greedy(phi, 12, 1.0, ties=ties).indices
     turned = select_greedy(phi[shuffled], 12, 1.0, ties=ties[shuffled]).indices
     assert straight.tolist() == shuffled[turned].tolist()
@@ -97,7 +104,10 @@ def test_pool_order_does_not_change_the_pick(seed, equal_norms):
 
 def test_a_smaller_batch_is_the_beginning_of_a_larger_one():
     phi = pool()
-    assert select_greedy(phi, 5, 1.0).indices.tolist() == select_greedy(phi, 15, 1.0).indices[:5].tolist()
+    assert (
+        select_greedy(phi, 5, 1.0).indices.tolist()
+        == select_greedy(phi, 15, 1.0).indices[:5].tolist()
+    )
 
 
 def test_two_batches_equal_one_where_the_features_stay():
@@ -110,21 +120,24 @@ def test_two_batches_equal_one_where_the_features_stay():
 
 @pytest.mark.parametrize("phi", [np.zeros((9, 4)), np.ones((9, 4)), np.eye(9)])
 def test_all_equal_scores_give_each_pair_once(phi):
-    picked = select_greedy(phi, 9, 1.0, ties=stream(0, "t").keys(range(9)))
+    picked = select_greedy(phi, 9, 1.0, ties=stream(0, "t").uniforms(range(9)))
     assert sorted(picked.indices.tolist()) == list(range(9))
     assert np.isfinite(picked.scores).all()
 
 
 def test_the_first_of_equal_pairs_follows_the_keys_not_the_rows():
-    firsts = {int(select_greedy(np.eye(6), 1, 1.0, ties=stream(s, "t").keys(range(6))).indices[0]) for s in range(60)}
+    firsts = {
+        int(select_greedy(np.eye(6), 1, 1.0, ties=stream(s, "t").uniforms(range(6))).indices[0])
+        for s in range(60)
+    }
     assert firsts == set(range(6))
 
 
-def test_groups_allow_one_pick_a_prompt():
-    groups = np.repeat(np.arange(10), 4)
-    picked = select_greedy(pool(), 10, 1.0, groups=groups)
-    assert len(set(groups[picked.indices])) == 10
-    assert len(select_greedy(pool(), 20, 1.0, groups=groups).indices) == 10
+def test_prompts_allow_one_pick_a_prompt():
+    prompts = np.repeat(np.arange(10), 4)
+    picked = select_greedy(pool(), 10, 1.0, prompts=prompts)
+    assert len(set(prompts[picked.indices])) == 10
+    assert len(select_greedy(pool(), 20, 1.0, prompts=prompts).indices) == 10
 
 
 def test_scores_never_rise_within_a_batch():

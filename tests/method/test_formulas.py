@@ -42,6 +42,8 @@ def test_win_rate_counts_ties_half_and_meets_every_initial_response():
 
 def test_interval_covers_the_mean_as_often_as_it_says():
     rng = np.random.default_rng(0)
-    hits = [abs(mean) <= half for mean, half in (interval(rng.standard_normal(5)) for _ in range(4000))]
+    hits = [
+        abs(mean) <= half for mean, half in (interval(rng.standard_normal(5)) for _ in range(4000))
+    ]
     assert abs(np.mean(hits) - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 4000)
     assert np.isnan(interval([1.0])[1])

@@ -15,7 +15,9 @@ def greedy_noise(count, steps):
 
 def test_shared_prefill_gives_the_librarys_own_greedy_tokens(policy, tokenizer, prompts):
     encoded = [encode_prompt(tokenizer, p.text) for p in prompts]
-    found = sample(policy, encoded, greedy_noise(len(prompts), 8), (1e-4, 0, 1.0), tokenizer.eos_token_id, 5)
+    found = sample(
+        policy, encoded, greedy_noise(len(prompts), 8), (1e-4, 0, 1.0), tokenizer.eos_token_id, 5
+    )
     for prompt, group in zip(encoded, found, strict=True):
         ids = torch.tensor([prompt])
         truth = policy.generate(
@@ -34,12 +36,22 @@ def test_responses_do_not_depend_on_batch_size_or_order(tokenizer, prompts):
     policy = make_policy()
     texts = {}
     for batch, order in ((3, 1), (12, 1), (100, -1)):
-        pool = generate(policy, tokenizer, prompts[::order], stream(0, "g"), 3, 10, batch_sequences=batch)
-        found = {(p.id, i): pool.responses[3 * at + i].tokens for at, p in enumerate(pool.prompts) for i in range(3)}
+        pool = generate(
+            policy, tokenizer, prompts[::order], stream(0, "g"), 3, 10, batch_sequences=batch
+        )
+        found = {
+            (p.id, i): pool.responses[3 * at + i].tokens
+            for at, p in enumerate(pool.prompts)
+            for i in range(3)
+        }
         texts[batch] = found
         assert found == texts[3]
         named = dict(
-            zip(pair_ids(pool), [tuple(pool.responses[i].tokens for i in pair) for pair in pool.pairs], strict=True)
+            zip(
+                pair_ids(pool),
+                [tuple(pool.responses[i].tokens for i in pair) for pair in pool.pairs],
+                strict=True,
+            )
         )
         assert all(named[(name, a, b)] == (found[name, a], found[name, b]) for name, a, b in named)
 
@@ -48,7 +60,14 @@ def test_sampling_follows_the_models_probabilities(tokenizer, prompts):
     policy, prompt = make_policy(), prompts[0]
     draws = 4000
     noise = [stream(0, "noise").numpy().random((draws, 1))]
-    found = sample(policy, [encode_prompt(tokenizer, prompt.text)], noise, (1.0, 0, 1.0), tokenizer.eos_token_id, 1)[0]
+    found = sample(
+        policy,
+        [encode_prompt(tokenizer, prompt.text)],
+        noise,
+        (1.0, 0, 1.0),
+        tokenizer.eos_token_id,
+        1,
+    )[0]
     logits = policy(input_ids=torch.tensor([encode_prompt(tokenizer, prompt.text)])).logits[0, -1]
     truth = torch.softmax(logits, -1).detach().numpy()
     seen = np.bincount([tokens[0] for tokens in found], minlength=len(truth)) / draws
@@ -77,6 +96,8 @@ def test_strategies_survive_an_empty_response(tokenizer, prompts):
 
     policy = make_policy()
     projection = make_projection("fold", 32, 0, gradient_shapes(policy))
-    features = response_features(policy, [encode_prompt(tokenizer, prompts[0].text)], [(1,)], projection)
+    features = response_features(
+        policy, [encode_prompt(tokenizer, prompts[0].text)], [(1,)], projection
+    )
     assert np.isfinite(features.phi).all()
     assert features.norm[0] > 0

@@ -16,7 +16,9 @@ def exact(policy):
 
 
 def one_by_one(policy, prompts, responses):
-    """The slower truth: no padding, no hooks, one backward pass a response through autograd's own weight gradients."""
+    """The slower truth: no padding, no hooks, one backward pass a response through autograd's own
+    weight gradients.
+    """
     wanted = [p for n, p in policy.named_parameters() if "lora_" in n]
     names = [n for n, _ in policy.named_parameters() if "lora_" in n]
     order = [names.index(f"{name}.weight") for name in gradient_shapes(policy)]
@@ -24,7 +26,11 @@ def one_by_one(policy, prompts, responses):
     for prompt, response in zip(prompts, responses, strict=True):
         ids = torch.tensor([prompt + response])
         logits = policy(input_ids=ids).logits[:, len(prompt) - 1 : -1]
-        logp = torch.log_softmax(logits.double(), -1).gather(-1, torch.tensor([response]).unsqueeze(-1)).sum()
+        logp = (
+            torch.log_softmax(logits.double(), -1)
+            .gather(-1, torch.tensor([response]).unsqueeze(-1))
+            .sum()
+        )
         found = torch.autograd.grad(logp, wanted)
         rows.append(torch.cat([found[i].flatten() for i in order]).float().numpy())
     return np.stack(rows)
@@ -32,7 +38,9 @@ def one_by_one(policy, prompts, responses):
 
 @pytest.mark.parametrize("token_budget", [1, 40, 10_000])
 def test_batched_gradients_equal_one_by_one(policy, token_budget):
-    prompts, responses = make_sequences(11)  # 11: remainder batches; prompts padded left, responses right
+    prompts, responses = make_sequences(
+        11
+    )  # 11: remainder batches; prompts padded left, responses right
     features = response_features(policy, prompts, responses, exact(policy), token_budget)
     truth = one_by_one(policy, prompts, responses)
     scale = np.linalg.norm(truth, axis=1, keepdims=True)
@@ -76,14 +84,22 @@ def wrapped(config, **changes):
     """A small Llama, some things about it changed, with an adapter whose B is not zero."""
     base = LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=338, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-            eos_token_id=1, pad_token_id=0, **changes,
+            vocab_size=338,
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            eos_token_id=1,
+            pad_token_id=0,
+            **changes,
         )
-    )  # fmt: skip
+    )
     policy = get_peft_model(base, config).eval()
     for name, parameter in policy.named_parameters():
         if "lora_B" in name:
-            parameter.data = 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
+            parameter.data = 0.05 * torch.randn(
+                parameter.shape, generator=torch.Generator().manual_seed(0)
+            )
     return policy
 
 
@@ -94,7 +110,9 @@ def wrapped(config, **changes):
     (["lm_head", "v_proj"], 4, True),  # the head's own gradient, at response positions only
 ])  # fmt: skip
 def test_any_targets_rank_and_untied_embeddings(targets, rank, untied):
-    config = LoraConfig(r=rank, target_modules=targets, task_type="CAUSAL_LM", use_rslora=rank == 16)
+    config = LoraConfig(
+        r=rank, target_modules=targets, task_type="CAUSAL_LM", use_rslora=rank == 16
+    )
     policy = wrapped(config, tie_word_embeddings=not untied)
     features = response_features(policy, *make_sequences(5), exact(policy), token_budget=60)
     truth = one_by_one(policy, *make_sequences(5))
@@ -109,7 +127,9 @@ def test_gradient_checkpointing_changes_nothing(policy):
     assert policy.get_base_model().is_gradient_checkpointing
 
 
-@pytest.mark.parametrize("changes", [{"use_dora": True}, {"lora_bias": True}, {"modules_to_save": ["lm_head"]}])
+@pytest.mark.parametrize(
+    "changes", [{"use_dora": True}, {"lora_bias": True}, {"modules_to_save": ["lm_head"]}]
+)
 def test_an_adapter_with_other_parameters_is_refused(changes):
     policy = wrapped(LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM", **changes))
     with pytest.raises(ValueError, match="the adapter also trains"):
@@ -151,7 +171,9 @@ def test_a_stopped_pass_goes_on_to_the_same_features(policy, tmp_path):
     response_features(*arguments)
     assert len(calls) - before < whole  # and nothing at all the third time
     next(p for n, p in policy.named_parameters() if "lora_B" in n).data += 0.1
-    assert not np.array_equal(response_features(*arguments).phi, truth.phi)  # another policy's features are not taken
+    assert not np.array_equal(
+        response_features(*arguments).phi, truth.phi
+    )  # another policy's features are not taken
 
 
 def test_a_model_without_adapter_is_refused():
@@ -165,19 +187,25 @@ def test_bfloat16_gradients_are_projected_in_float32():
     features = response_features(policy, *make_sequences(3), exact(policy))
     assert features.phi.dtype == np.float32
     truth = response_features(policy.float(), *make_sequences(3), exact(policy)).phi
-    cosine = (features.phi * truth).sum(1) / np.linalg.norm(features.phi, axis=1) / np.linalg.norm(truth, axis=1)
+    cosine = (
+        (features.phi * truth).sum(1)
+        / np.linalg.norm(features.phi, axis=1)
+        / np.linalg.norm(truth, axis=1)
+    )
     assert (cosine > 0.98).all()
 
 
 def test_logps_do_not_depend_on_batching_or_padding(policy):
     prompts, responses = make_sequences(9)
     whole = response_logps(policy, prompts, responses, 10_000)
-    alone = [response_logps(policy, [p], [r])[0] for p, r in zip(prompts, responses, strict=True)]
-    np.testing.assert_allclose(whole, alone, atol=2e-4)
+    locked = [response_logps(policy, [p], [r])[0] for p, r in zip(prompts, responses, strict=True)]
+    np.testing.assert_allclose(whole, locked, atol=2e-4)
 
 
 def test_right_padded_prompts_would_give_the_same_logps(policy):
-    """Left padding needs its mask and positions: the same sequences, padded on the right by hand, agree."""
+    """Left padding needs its mask and positions: the same sequences, padded on the right by hand,
+    agree.
+    """
     prompts, responses = make_sequences(5)
     width = max(len(p) + len(r) for p, r in zip(prompts, responses, strict=True))
     ids, mask = torch.zeros(5, width, dtype=torch.long), torch.zeros(5, width, dtype=torch.long)
@@ -201,7 +229,9 @@ def test_batches_hold_every_sequence_once_and_keep_to_the_budget():
 def test_only_response_positions_reach_the_head(policy):
     batch = next(batches(*make_sequences(4), 10_000))
     seen = []
-    hook = policy.get_base_model().lm_head.register_forward_hook(lambda _m, inputs, _o: seen.append(inputs[0].shape))
+    hook = policy.get_base_model().lm_head.register_forward_hook(
+        lambda _m, inputs, _o: seen.append(inputs[0].shape)
+    )
     batch_logps(policy, batch)
     hook.remove()
     assert seen[0][1] == batch.labels.shape[1] + 1

@@ -11,7 +11,8 @@ from activedpo_lib.streams import stream
 def pairs(count, gap=1.0):
     prompt = Prompt("p", "x")
     return [
-        Pair(prompt, (3,), Response("p", (i, 1), str(i * gap)), Response("p", (i, 2), "0")) for i in range(1, count + 1)
+        Pair(prompt, (3,), Response("p", (i, 1), str(i * gap)), Response("p", (i, 2), "0"))
+        for i in range(1, count + 1)
     ]
 
 
@@ -32,13 +33,20 @@ def test_equal_rewards_are_decided_by_the_stream():
 
 def test_bradley_terry_labels_have_its_probability():
     prompt = Prompt("p", "x")
-    many = [Pair(prompt, (3,), Response("p", (i, 1), "1"), Response("p", (i, 2), "0")) for i in range(3000)]
-    share = np.mean([p.chosen.text == "1" for p in label(by_number, many, stream(0, "l"), "bradley_terry")])
+    many = [
+        Pair(prompt, (3,), Response("p", (i, 1), "1"), Response("p", (i, 2), "0"))
+        for i in range(3000)
+    ]
+    share = np.mean(
+        [p.chosen.text == "1" for p in label(by_number, many, stream(0, "l"), "bradley_terry")]
+    )
     assert abs(share - preference_probability(1, 0)) < 4 * np.sqrt(0.25 / 3000)
 
 
 def test_flips_turn_their_share_of_labels():
-    share = np.mean([p.chosen.text == "0" for p in label(by_number, pairs(3000), stream(0, "l"), flip=0.2)])
+    share = np.mean(
+        [p.chosen.text == "0" for p in label(by_number, pairs(3000), stream(0, "l"), flip=0.2)]
+    )
     assert abs(share - 0.2) < 4 * np.sqrt(0.16 / 3000)
 
 
@@ -52,7 +60,9 @@ def test_labels_do_not_depend_on_the_order_of_the_pairs():
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_reward_that_is_not_finite_labels_nothing(bad):
     score = utility_score(lambda _prompt, text: bad if text == "3.0" else 0.0)
-    with pytest.raises(OracleFailed, match="1 of 20 rewards that are NaN or infinite; nothing was labelled"):
+    with pytest.raises(
+        OracleFailed, match="1 of 20 rewards that are NaN or infinite; nothing was labelled"
+    ):
         label(score, pairs(20), stream(0, "l"))
 
 
@@ -65,8 +75,12 @@ def test_evaluation_measures_are_the_direct_formulas():
     prompts = (Prompt("a", "x"), Prompt("b", "y"))
     texts = ["1", "2", "2", "4"]
     responses = tuple(Response("ab"[i // 2], (int(t), 1), t) for i, t in enumerate(texts))
-    pool = Pool(prompts, ((3,), (3,)), responses, np.array([0, 0, 1, 1]), np.zeros((0, 2), dtype=int))
-    measures, rewards = evaluate(pool, 2, by_number, np.array([[1.0, 1.0], [5.0, 3.0]]), lambda p, t: -float(t))
+    pool = Pool(
+        prompts, ((3,), (3,)), responses, np.array([0, 0, 1, 1]), np.zeros((0, 2), dtype=int)
+    )
+    measures, rewards = evaluate(
+        pool, 2, by_number, np.array([[1.0, 1.0], [5.0, 3.0]]), lambda p, t: -float(t)
+    )
     assert rewards.tolist() == [[1, 2], [2, 4]]
     assert measures["reward"] == 2.25
     assert measures["utility"] == -2.25

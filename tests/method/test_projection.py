@@ -22,7 +22,9 @@ def project(kind, dim, seed, gradients):
 
 
 def gradients(n=6, seed=0):
-    return torch.from_numpy(stream(seed, "g").numpy().standard_normal((n, sum(SIZES.values())), dtype=np.float32))
+    return torch.from_numpy(
+        stream(seed, "g").numpy().standard_normal((n, sum(SIZES.values())), dtype=np.float32)
+    )
 
 
 @pytest.mark.parametrize("kind", RANDOM)
@@ -43,7 +45,10 @@ def test_distortion_falls_as_one_over_root_d(kind):
     truth = g @ g.T
 
     def rms(dim):
-        errors = [(lambda p: (p @ p.T - truth).square().mean())(project(kind, dim, s, g)) for s in range(8)]
+        errors = [
+            (lambda p: (p @ p.T - truth).square().mean())(project(kind, dim, s, g))
+            for s in range(8)
+        ]
         return float(torch.stack(errors).mean().sqrt())
 
     assert 1.5 < rms(64) / rms(256) < 2.7
@@ -54,7 +59,12 @@ def test_rows_are_bitwise_the_same_for_every_batch_size(kind):
     g = gradients()
     whole = project(kind, 50, 1, g)
     assert whole.any()
-    if kind in ("srht", "kronecker", "rademacher", "gaussian"):  # a matrix product may sum in another order
+    if kind in (
+        "srht",
+        "kronecker",
+        "rademacher",
+        "gaussian",
+    ):  # a matrix product may sum in another order
         torch.testing.assert_close(
             torch.cat([project(kind, 50, 1, row[None]) for row in g]), whole, atol=1e-4, rtol=1e-4
         )
@@ -67,7 +77,10 @@ def test_projection_is_linear(kind):
     g = gradients(2)
     both = project(kind, 50, 1, g)
     torch.testing.assert_close(
-        project(kind, 50, 1, (2 * g[0] - g[1])[None])[0], 2 * both[0] - both[1], atol=1e-3, rtol=1e-3
+        project(kind, 50, 1, (2 * g[0] - g[1])[None])[0],
+        2 * both[0] - both[1],
+        atol=1e-3,
+        rtol=1e-3,
     )
 
 
@@ -76,8 +89,12 @@ def test_another_process_draws_the_same_projection():
         "import sys; sys.path.insert(0, 'tests/method'); from test_projection import *;"
         "print([project(k, 40, 5, gradients(1)).double().sum().item() for k in RANDOM])"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert found.strip() == str([project(k, 40, 5, gradients(1)).double().sum().item() for k in RANDOM])
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert found.strip() == str(
+        [project(k, 40, 5, gradients(1)).double().sum().item() for k in RANDOM]
+    )
 
 
 PINNED = {
@@ -107,7 +124,10 @@ def test_a_fold_is_the_same_in_slices_and_at_once():
 
 
 def test_srht_keeps_a_module_that_fits_exactly():
-    srht, g = make_projection("srht", 64, 0, {"x": (8, 8)}), torch.randn(3, 64, generator=torch.manual_seed(0))
+    srht, g = (
+        make_projection("srht", 64, 0, {"x": (8, 8)}),
+        torch.randn(3, 64, generator=torch.manual_seed(0)),
+    )
     out = torch.zeros(3, 64)
     srht.add(out, "x", g)
     torch.testing.assert_close(out @ out.T, g @ g.T)

@@ -19,8 +19,15 @@ def root(tmp_path_factory):
 
 
 def params(strategy="random", **more):
-    small = {"replay": True, "task.comparison_rows": 120, "task.sft_rows": 32, "generation.prompts": 30}
-    return load_params("smoke", strategy=strategy, overrides=small | {"selection.entropy_samples": 2} | more)
+    small = {
+        "replay": True,
+        "task.comparison_rows": 120,
+        "task.sft_rows": 32,
+        "generation.prompts": 30,
+    }
+    return load_params(
+        "smoke", strategy=strategy, overrides=small | {"selection.entropy_samples": 2} | more
+    )
 
 
 def silent(_):
@@ -29,7 +36,7 @@ def silent(_):
 
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES))
 def test_every_strategy_reveals_the_humans_own_answers_each_once(strategy, root):
-    table = run_rounds(params(strategy), 0, root, say=silent)
+    table = run_rounds(params(strategy), 0, root, log=silent)
     assert table["labels"].tolist() == [0, 6, 12]
     known = {(c.prompt, c.chosen, c.rejected) for c in load_task(params().task, 8).comparisons}
     found = labelled_pairs(params(strategy), 0, root)
@@ -40,8 +47,8 @@ def test_every_strategy_reveals_the_humans_own_answers_each_once(strategy, root)
 def test_all_strategies_share_each_rounds_comparisons(root):
     pools = []
     for strategy in ("random", "activedpo"):
-        run_rounds(params(strategy), 0, root, say=silent)
-        run = open_run(params(strategy), 0, root, say=silent)
+        run_rounds(params(strategy), 0, root, log=silent)
+        run = open_run(params(strategy), 0, root, log=silent)
         drawn = sample_prompts(run.task.prompts, 30, run.stream("prompts", 1))
         pools.append(pool_of_round(run, None, drawn, (), 1))
     assert pools[0].responses == pools[1].responses
@@ -64,14 +71,16 @@ def test_which_response_comes_first_says_nothing_about_the_answer():
 def _words():
     from activedpo_lib.method import models
 
-    return models.word_tokenizer(["good", "bad", *(f"p{i}" for i in range(400)), *map(str, range(400))])
+    return models.word_tokenizer(
+        ["good", "bad", *(f"p{i}" for i in range(400)), *map(str, range(400))]
+    )
 
 
 def test_agreement_starts_at_a_half_and_follows_the_implicit_reward(root):
-    table = run_rounds(params(**{"dpo.learning_rate": 5.0e-3}), 0, root, say=silent)
+    table = run_rounds(params(**{"dpo.learning_rate": 5.0e-3}), 0, root, log=silent)
     assert table["agreement"].iloc[0] == 0.5
     assert table["nll"].iloc[0] == pytest.approx(np.log(2), abs=1e-4)
-    run = open_run(params(**{"dpo.learning_rate": 5.0e-3}), 0, root, say=silent)
+    run = open_run(params(**{"dpo.learning_rate": 5.0e-3}), 0, root, log=silent)
     held_out = run.task.held_out[:16]
     found = replay.agreement(policy_after(run, 2), run.tokenizer, held_out, 0.1)
     assert found["agreement"] == table["agreement"].iloc[-1]
@@ -81,5 +90,5 @@ def test_agreement_starts_at_a_half_and_follows_the_implicit_reward(root):
 
 
 def test_no_comparison_that_is_held_out_is_ever_in_the_pool(root):
-    run = open_run(params(), 0, root, say=silent)
+    run = open_run(params(), 0, root, log=silent)
     assert not {p.text for p in run.task.prompts} & {c.prompt for c in run.task.held_out}

@@ -68,22 +68,33 @@ def test_strategies_read_only_what_they_say_they_need(name):
         "entropy": ("entropy",),
         "hidden": ("hidden", "past_hidden"),
     }
-    hidden = {column: None for need, columns in measured.items() if need not in strategy.needs for column in columns}
+    hidden = {
+        column: None
+        for need, columns in measured.items()
+        if need not in strategy.needs
+        for column in columns
+    }
     assert len(strategy.select(found._replace(**hidden), 4, stream(0, "s")).indices) == 4
 
 
 def test_random_is_uniform():
     counts = np.zeros(30)
     for seed in range(600):
-        counts[make_strategy("random", SETTINGS).select(candidates(), 5, stream(seed, "s")).indices] += 1
+        counts[
+            make_strategy("random", SETTINGS).select(candidates(), 5, stream(seed, "s")).indices
+        ] += 1
     expected = 600 * 5 / 30
-    assert np.square(counts - expected).sum() / expected < 58.3  # chi-square, 29 degrees of freedom, p = 0.001
+    assert (
+        np.square(counts - expected).sum() / expected < 58.3
+    )  # chi-square, 29 degrees of freedom, p = 0.001
 
 
 def test_apo_picks_the_largest_norms_at_once():
     found = candidates()
     V = 1e-5 * np.eye(5) + found.past_hidden.astype(float).T @ found.past_hidden.astype(float)
-    norms = np.einsum("nd,de,ne->n", found.hidden.astype(float), np.linalg.inv(V), found.hidden.astype(float))
+    norms = np.einsum(
+        "nd,de,ne->n", found.hidden.astype(float), np.linalg.inv(V), found.hidden.astype(float)
+    )
     picked = make_strategy("apo", SETTINGS).select(found, 7, stream(0, "s"))
     assert picked.indices.tolist() == np.argsort(-norms)[:7].tolist()
     np.testing.assert_allclose(np.square(picked.scores), norms[picked.indices], rtol=1e-5)
@@ -93,7 +104,9 @@ def test_aplp_takes_high_entropy_prompts_then_large_margins_one_a_prompt():
     found = candidates()
     picked = make_strategy("aplp", SETTINGS).select(found, 3, stream(0, "s"))
     kept = np.argsort(-found.entropy)[:5]  # half of ten prompts
-    best = {p: max(np.flatnonzero(found.prompt == p), key=lambda i: abs(found.margin[i])) for p in kept}
+    best = {
+        p: max(np.flatnonzero(found.prompt == p), key=lambda i: abs(found.margin[i])) for p in kept
+    }
     truth = sorted(best.values(), key=lambda i: -abs(found.margin[i]))[:3]
     assert picked.indices.tolist() == truth
 
@@ -107,7 +120,10 @@ def test_entropy_takes_one_pair_of_each_of_the_most_uncertain_prompts():
 def test_margin_and_certainty_are_the_two_ends():
     found = candidates()
     order = np.argsort(np.abs(found.margin))
-    assert make_strategy("margin", SETTINGS).select(found, 4, stream(0, "s")).indices.tolist() == order[:4].tolist()
+    assert (
+        make_strategy("margin", SETTINGS).select(found, 4, stream(0, "s")).indices.tolist()
+        == order[:4].tolist()
+    )
     assert (
         make_strategy("certainty", SETTINGS).select(found, 4, stream(0, "s")).indices.tolist()
         == order[::-1][:4].tolist()
@@ -125,13 +141,22 @@ def test_d_optimal_is_greedy_log_det_of_the_weighted_hidden_states():
     found = candidates()
     weight = 1 / (1 + np.exp(-found.margin))
     phi = found.hidden.astype(float) * np.sqrt(weight * (1 - weight))[:, None]
-    V = np.square(phi).sum(1).mean() * np.eye(5) + found.past_hidden.T.astype(float) @ found.past_hidden / 4
+    V = (
+        np.square(phi).sum(1).mean() * np.eye(5)
+        + found.past_hidden.T.astype(float) @ found.past_hidden / 4
+    )
     truth = []
     for _ in range(5):
-        gains = [-np.inf if i in truth else np.linalg.slogdet(V + np.outer(x, x))[1] for i, x in enumerate(phi)]
+        gains = [
+            -np.inf if i in truth else np.linalg.slogdet(V + np.outer(x, x))[1]
+            for i, x in enumerate(phi)
+        ]
         truth.append(int(np.argmax(gains)))
         V += np.outer(phi[truth[-1]], phi[truth[-1]])
-    assert make_strategy("d_optimal", SETTINGS).select(found, 5, stream(0, "s")).indices.tolist() == truth
+    assert (
+        make_strategy("d_optimal", SETTINGS).select(found, 5, stream(0, "s")).indices.tolist()
+        == truth
+    )
 
 
 def test_k_center_takes_the_farthest_from_all_known():
@@ -144,13 +169,17 @@ def test_k_center_takes_the_farthest_from_all_known():
         ]
         truth.append(int(np.argmax(distance)))
         known.append(found.phi[truth[-1]].astype(float))
-    assert make_strategy("k_center", SETTINGS).select(found, 5, stream(0, "s")).indices.tolist() == truth
+    assert (
+        make_strategy("k_center", SETTINGS).select(found, 5, stream(0, "s")).indices.tolist()
+        == truth
+    )
 
 
 def test_transductive_lowers_the_pools_mean_variance_most():
     found = candidates()
     unit, past = (
-        x / np.linalg.norm(x, axis=1, keepdims=True) for x in (found.phi.astype(float), found.past_phi.astype(float))
+        x / np.linalg.norm(x, axis=1, keepdims=True)
+        for x in (found.phi.astype(float), found.past_phi.astype(float))
     )
     V, truth = np.eye(6) + past.T @ past, []
 
@@ -158,15 +187,20 @@ def test_transductive_lowers_the_pools_mean_variance_most():
         return np.einsum("nd,de,ne->n", unit, np.linalg.inv(V), unit).mean()
 
     for _ in range(5):
-        after = [np.inf if i in truth else mean_variance(V + np.outer(x, x)) for i, x in enumerate(unit)]
+        after = [
+            np.inf if i in truth else mean_variance(V + np.outer(x, x)) for i, x in enumerate(unit)
+        ]
         truth.append(int(np.argmin(after)))
         V += np.outer(unit[truth[-1]], unit[truth[-1]])
-    assert make_strategy("transductive", SETTINGS).select(found, 5, stream(0, "s")).indices.tolist() == truth
+    assert (
+        make_strategy("transductive", SETTINGS).select(found, 5, stream(0, "s")).indices.tolist()
+        == truth
+    )
 
 
 def test_entropy_is_minus_the_mean_log_probability_of_a_prompts_own_samples():
-    logps, owner = np.array([-3.0, -5.0, -1.0, -2.0, -6.0]), np.array([0, 0, 1, 1, 1])
-    np.testing.assert_allclose(predictive_entropy(logps, owner, 2), [4.0, 3.0])
+    logps, prompt_index = np.array([-3.0, -5.0, -1.0, -2.0, -6.0]), np.array([0, 0, 1, 1, 1])
+    np.testing.assert_allclose(predictive_entropy(logps, prompt_index, 2), [4.0, 3.0])
 
 
 def test_activedpo_forbids_a_prompt_twice_where_d13_says_so():
@@ -177,7 +211,8 @@ def test_activedpo_forbids_a_prompt_twice_where_d13_says_so():
 
 def test_an_unknown_strategy_lists_the_known_ones():
     with pytest.raises(
-        ValueError, match=r"no strategy 'activdpo'; known are .*'activedpo', 'aplp', 'apo', .*'transductive'"
+        ValueError,
+        match=r"no strategy 'activdpo'; known are .*'activedpo', 'aplp', 'apo', .*'transductive'",
     ):
         make_strategy("activdpo", SETTINGS)
 
@@ -192,6 +227,7 @@ def test_strategies_that_need_all_gradients_in_one_process_say_so(tmp_path):
         if "phi" in needs and not shares:
             params = load_params("smoke", strategy=name, overrides={"processes": 2})
             with pytest.raises(
-                ValueError, match=f"the strategy {name} needs the whole pool's gradients in one process"
+                ValueError,
+                match=f"the strategy {name} needs the whole pool's gradients in one process",
             ):
                 open_run(params, 0, tmp_path)

@@ -15,7 +15,11 @@ def test_every_cell_of_every_profile_is_valid(profile):
         for model in grid.models:
             for strategy in grid.strategies:
                 params = load_params(profile, task, model, strategy)
-                assert (params.task.name, params.model.name, params.strategy) == (task, model, strategy)
+                assert (params.task.name, params.model.name, params.strategy) == (
+                    task,
+                    model,
+                    strategy,
+                )
 
 
 def test_the_tiny_grid_is_the_papers():
@@ -28,11 +32,15 @@ def test_the_tiny_grid_is_the_papers():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"dpo.learning_rat": 1.0}, "unknown parameter dpo.learning_rat; did you mean dpo.learning_rate?"),
+        (
+            {"dpo.learning_rat": 1.0},
+            "unknown parameter dpo.learning_rat; did you mean dpo.learning_rate?",
+        ),
         ({"xyz": 1}, r"unknown parameter xyz; known keys are \["),
         (
             {"dpo.learning_rate": "1e-5"},
-            r"dpo.learning_rate must be float, got str '1e-5' \(YAML reads 1e-5 as text: write 1.0e-5\)",
+            r"dpo.learning_rate must be float, got str '1e-5' \(YAML reads 1e-5 as text: write "
+            r"1.0e-5\)",
         ),
         ({"rounds": 2.5}, "rounds must be int, got float 2.5"),
         ({"rounds": True}, "rounds must be int, got bool True"),
@@ -41,7 +49,8 @@ def test_the_tiny_grid_is_the_papers():
         ({"dpo.beta": float("nan")}, r"dpo.beta is not a number \(NaN\)"),
         (
             {"selection.normalise": "both"},
-            r"selection.normalise must be one of \['response', 'pair', 'token', 'none'\], got 'both'",
+            r"selection.normalise must be one of \['response', 'pair', 'token', 'none'\], got "
+            r"'both'",
         ),
         ({"lora.targets": "q_proj"}, "lora.targets must be a list of names, got 'q_proj'"),
         ({"lora.targets": []}, "lora.targets must be a list of names"),
@@ -49,10 +58,17 @@ def test_the_tiny_grid_is_the_papers():
         ({"rounds.more": 3}, "rounds.more: rounds is a value, not a section"),
         (
             {"batch_size": 400},
-            "batch_size 400 is more than a round's pool: 120 prompts with 3 responses each make 360 pairs",
+            "batch_size 400 is more than a round's pool: 120 prompts with 3 responses each make "
+            "360 pairs",
         ),
-        ({"generation.prompts": 5000}, "generation.prompts 5000 is more than task.prompt_rows 2000"),
-        ({"selection.normalise": "pair", "selection.normalise_when": "before"}, "impossible: the pair's exact norm"),
+        (
+            {"generation.prompts": 5000},
+            "generation.prompts 5000 is more than task.prompt_rows 2000",
+        ),
+        (
+            {"selection.normalise": "pair", "selection.normalise_when": "before"},
+            "impossible: the pair's exact norm",
+        ),
         ({"model.heads": 5}, "model.hidden_size 96 must be a multiple of heads 5"),
     ],
 )
@@ -80,7 +96,9 @@ def test_a_bad_profile_is_named(text, message, tmp_path):
 def test_an_unknown_profile_task_or_model_lists_the_known_ones():
     with pytest.raises(ParamsError, match=r"no profile 'tinny': .* profiles are \["):
         load_params("tinny")
-    with pytest.raises(ParamsError, match=r"no task 'tdlr' in the profile; it has \['tldr', 'webgpt'\]"):
+    with pytest.raises(
+        ParamsError, match=r"no task 'tdlr' in the profile; it has \['tldr', 'webgpt'\]"
+    ):
         load_params("tiny", task="tdlr")
 
 

@@ -1,4 +1,6 @@
-"""The same picks from one process and from several, each with a slice of the pool (torch.distributed, gloo)."""
+"""The same picks from one process and from several, each with a slice of the pool
+(torch.distributed, gloo).
+"""
 
 import numpy as np
 import pytest
@@ -17,12 +19,12 @@ def arguments(case):
     rng = stream(0, "shards").numpy()
     phi = rng.standard_normal((101, 24)).astype(np.float32)
     phi[50:60] = phi[:10]  # equal pairs on different processes
-    ties = stream(0, "ties").keys(range(101))
+    ties = stream(0, "ties").uniforms(range(101))
     more = {
         "plain": {},
         "labelled": {"past_phi": rng.standard_normal((30, 24))},
         "ties": {"ties": ties},
-        "groups": {"ties": ties, "groups": np.arange(101) // 3},
+        "groups": {"ties": ties, "prompts": np.arange(101) // 3},
     }[case]
     return phi, more
 
@@ -34,8 +36,12 @@ def picks(case, start, end, shards):
 
 
 def one_process(rank, count, folder):
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=count)
-    cuts = [0, 101] if count == 1 else [0, 7, 101] if count == 2 else [0, 0, 60, 101]  # slices of any size, also none
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=count
+    )
+    cuts = (
+        [0, 101] if count == 1 else [0, 7, 101] if count == 2 else [0, 0, 60, 101]
+    )  # slices of any size, also none
     for case in CASES:
         found = picks(case, cuts[rank], cuts[rank + 1], shards())
         np.savez(f"{folder}/{case}-{rank}.npz", indices=found.indices, scores=found.scores)

@@ -1,4 +1,6 @@
-"""Two processes inside one run, started by torchrun on the CPU: the picks and, to float tolerance, the tables of one."""
+"""Two processes inside one run, started by torchrun on the CPU: the picks and, to float tolerance,
+the tables of one.
+"""
 
 import numpy as np
 import pytest
@@ -8,7 +10,13 @@ from activedpo_lib.runs import checkpoints, launch
 from activedpo_lib.runs.rounds import run_folder, run_rounds
 from activedpo_lib.study.tables import split_times
 
-SAME = {"oracle.kind": "utility", "task.sft_rows": 32, "batch_size": 8, "dpo.batch_size": 4, "rounds": 2}
+SAME = {
+    "oracle.kind": "utility",
+    "task.sft_rows": 32,
+    "batch_size": 8,
+    "dpo.batch_size": 4,
+    "rounds": 2,
+}
 
 
 def silent(_):
@@ -25,7 +33,7 @@ def test_two_processes_pick_and_train_as_one(strategy, tmp_path):
     tables, picks, phi = [], [], []
     for processes in (1, 2):
         params = of(processes, strategy)
-        tables.append(split_times(run_rounds(params, 0, tmp_path, say=silent))[0])
+        tables.append(split_times(run_rounds(params, 0, tmp_path, log=silent))[0])
         folder = run_folder(params, 0, tmp_path)
         picks.append([(folder / f"round{t}" / "labelled.json").read_text() for t in (1, 2)])
         if strategy == "activedpo":
@@ -39,8 +47,10 @@ def test_two_processes_pick_and_train_as_one(strategy, tmp_path):
 
 def test_a_process_that_fails_is_told_with_its_own_error(tmp_path):
     params = of(2, "activedpo", **{"lora.targets": ["no_such_module"]})
-    with pytest.raises(launch.ProcessesFailed, match=r"(?s)a run in 2 processes ended with 1.*no_such_module"):
-        run_rounds(params, 0, tmp_path, say=silent)
+    with pytest.raises(
+        launch.ProcessesFailed, match=r"(?s)a run in 2 processes ended with 1.*no_such_module"
+    ):
+        run_rounds(params, 0, tmp_path, log=silent)
 
 
 def test_own_strategies_and_several_processes_are_refused(tmp_path):

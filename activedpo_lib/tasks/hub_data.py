@@ -1,7 +1,9 @@
-"""The paper's two tasks in the hub's layout (floor 2; `loading.md`'s facts): TL;DR and WebGPT, by name or from a local copy.
+"""The paper's two tasks in the hub's layout (`loading.md`'s facts): TL;DR and WebGPT, by name or
+from a local copy.
 
-A local copy is a folder with the dataset's parquet files as the hub keeps them. Both are read through `datasets`, which runs
-no loading script: where the hub has only a script, the automatic parquet conversion is read.
+A local copy is a folder with the dataset's parquet files as the hub keeps them. Both are read
+through `datasets`, which runs no loading script: where the hub has only a script, the automatic
+parquet conversion is read.
 """
 
 import re
@@ -19,7 +21,9 @@ POST = re.compile(r"POST: (.*)\n\nTL;DR:\s*$", re.DOTALL)
 
 
 def hub_task(params, evaluation_prompts):
-    """The Task of TaskParams with source "tldr" or "webgpt". Raises DataError where a dataset, column or row is missing."""
+    """The Task of TaskParams with source "tldr" or "webgpt". Raises DataError where a dataset,
+    column or row is missing.
+    """
     make = {"tldr": tldr_task, "webgpt": webgpt_task}[params.source]
     return make(params, evaluation_prompts)
 
@@ -27,7 +31,8 @@ def hub_task(params, evaluation_prompts):
 def read_dataset(name, split, columns, revision=None, subset=None):
     """The rows of a dataset's split as dicts of `columns`, from a local folder or the hub.
 
-    Raises DataError naming the dataset and the remedy where it cannot be read, and the columns where one is missing.
+    Raises DataError naming the dataset and the remedy where it cannot be read, and the columns
+    where one is missing.
     """
     import datasets
 
@@ -36,40 +41,59 @@ def read_dataset(name, split, columns, revision=None, subset=None):
     try:
         if local and subset and (folder / subset).is_dir():
             folder = folder / subset
-        source = {"path": str(folder)} if local else {"path": name, "revision": revision, "data_dir": subset}
+        source = (
+            {"path": str(folder)}
+            if local
+            else {"path": name, "revision": revision, "data_dir": subset}
+        )
         data = datasets.load_dataset(**source, split=split)
     except (OSError, ValueError, RuntimeError) as error:  # the library's own are kin of these
         raise DataError(_unreadable(name, split, revision, local, error)) from None
     missing = [column for column in columns if column not in data.column_names]
     if missing:
-        raise DataError(f"{name}, {split}: the column {missing[0]!r} is missing; it has {sorted(data.column_names)}")
-    return [{column: row[column] for column in columns} for row in data.select_columns(list(columns))]
+        raise DataError(
+            f"{name}, {split}: the column {missing[0]!r} is missing; it has "
+            f"{sorted(data.column_names)}"
+        )
+    return [
+        {column: row[column] for column in columns} for row in data.select_columns(list(columns))
+    ]
 
 
 def _unreadable(name, split, revision, local, error):
     why = str(error).strip().split("\n")[0][:200]
     if local:
-        return f"{name}: its split {split!r} cannot be read as a dataset in the hub's layout ({why}); download it anew"
+        wanted = "a dataset in the hub's layout"
+        return f"{name}: its split {split!r} cannot be read as {wanted} ({why}); download it anew"
     at = f" --revision {revision}" if revision else ""
     return (
-        f"the dataset {name} is not at hand: {type(error).__name__}: {why}; connect (a gated one: `hf auth login`), or run "
-        f"`hf download --repo-type dataset {name}{at} --local-dir data/{name.split('/')[-1]}` on a machine with access, "
+        f"the dataset {name} is not at hand: {type(error).__name__}: {why}; connect (a gated one: "
+        "`hf auth login`), or run "
+        f"`hf download --repo-type dataset {name}{at} --local-dir data/{name.split('/')[-1]}` on a "
+        "machine with access, "
         "and name that folder in the profile's task"
     )
 
 
 def tldr_task(params, evaluation_prompts):
-    """TL;DR: SFT on the training posts, the pool from the validation posts, evaluation from the test posts (D14)."""
+    """TL;DR: SFT on the training posts, the pool from the validation posts, evaluation from the
+    test posts (D14).
+    """
     name, most = params.sft or TLDR, params.most_rows or None
     sft = read_dataset(name, "train", ("prompt", "completion"))[:most]
-    pool, held_out = (_tldr_prompts(params.name, name, part)[:most] for part in ("validation", "test"))
+    pool, held_out = (
+        _tldr_prompts(params.name, name, part)[:most] for part in ("validation", "test")
+    )
     compared = tldr_comparisons(params.comparisons, most) if params.comparisons else ()
     return _task(params, sft, compared, pool, held_out[:evaluation_prompts], evaluation_prompts)
 
 
 def _tldr_prompts(task, name, split):
     texts = dict.fromkeys(row["prompt"] for row in read_dataset(name, split, ("prompt",)))
-    return [Prompt(f"{task}-{split}-{at}", text, question=tldr_question(text)) for at, text in enumerate(texts)]
+    return [
+        Prompt(f"{task}-{split}-{at}", text, question=tldr_question(text))
+        for at, text in enumerate(texts)
+    ]
 
 
 def tldr_question(prompt):
@@ -77,27 +101,36 @@ def tldr_question(prompt):
     found = POST.search(prompt)
     if not found:
         raise DataError(
-            f"a TL;DR prompt must end with 'POST: ...\\n\\nTL;DR:', got one that ends with {prompt[-40:]!r}"
+            "a TL;DR prompt must end with 'POST: ...\\n\\nTL;DR:', got one that ends with "
+            f"{prompt[-40:]!r}"
         )
     return found[1] + " TLDR;"
 
 
 def tldr_comparisons(name, most):
-    """OpenAI's human comparisons of summaries; the CNN/DM batches, which have no post, are dropped."""
+    """OpenAI's human comparisons of summaries; the CNN/DM batches, which have no post, are
+    dropped.
+    """
     rows = read_dataset(name, "train", ("info", "summaries", "choice"), PARQUET, "comparisons")
     return [
         Comparison(
             f"SUBREDDIT: r/{row['info']['subreddit']}\n\nTITLE: {row['info']['title']}\n\n"
             f"POST: {row['info']['post'].strip()}\n\nTL;DR:",
-            *(" " + row["summaries"][at]["text"].strip() for at in (row["choice"], 1 - row["choice"])),
+            *(
+                " " + row["summaries"][at]["text"].strip()
+                for at in (row["choice"], 1 - row["choice"])
+            ),
         )
         for row in rows
-        if row["info"].get("post") and row["summaries"][0]["text"].strip() != row["summaries"][1]["text"].strip()
+        if row["info"].get("post")
+        and row["summaries"][0]["text"].strip() != row["summaries"][1]["text"].strip()
     ][:most]
 
 
 def webgpt_task(params, evaluation_prompts):
-    """WebGPT: SFT on the preferred answers (D15) of half the questions, the pool from the other half, split by question."""
+    """WebGPT: SFT on the preferred answers (D15) of half the questions, the pool from the other
+    half, split by question.
+    """
     columns = ("question", "answer_0", "answer_1", "score_0", "score_1")
     rows = read_dataset(params.comparisons or WEBGPT, "train", columns, PARQUET)
     by_question = {}
@@ -108,11 +141,21 @@ def webgpt_task(params, evaluation_prompts):
     asked = [questions[at] for at in order]
     held_out, rest = asked[:evaluation_prompts], asked[evaluation_prompts:]
     half, most = (len(rest) + 1) // 2, params.most_rows or None
-    compared = [c for q in rest[:half] for row in by_question[q] if (c := webgpt_comparison(q, row))]
-    sft = list({(c.prompt, c.chosen): {"prompt": c.prompt, "completion": c.chosen} for c in compared}.values())
-    pool = [Prompt(f"{params.name}-{at}", webgpt_prompt(q), question=q) for at, q in enumerate(rest[half:])]
+    compared = [
+        c for q in rest[:half] for row in by_question[q] if (c := webgpt_comparison(q, row))
+    ]
+    sft = list(
+        {
+            (c.prompt, c.chosen): {"prompt": c.prompt, "completion": c.chosen} for c in compared
+        }.values()
+    )
+    pool = [
+        Prompt(f"{params.name}-{at}", webgpt_prompt(q), question=q)
+        for at, q in enumerate(rest[half:])
+    ]
     evaluation = [
-        Prompt(f"{params.name}-evaluation-{at}", webgpt_prompt(q), question=q) for at, q in enumerate(held_out)
+        Prompt(f"{params.name}-evaluation-{at}", webgpt_prompt(q), question=q)
+        for at, q in enumerate(held_out)
     ]
     return _task(params, sft[:most], compared[:most], pool[:most], evaluation, evaluation_prompts)
 
@@ -123,9 +166,15 @@ def webgpt_prompt(question):
 
 
 def webgpt_comparison(question, row):
-    """The humans' Comparison of two answers, citation marks stripped; None where they found them level or nothing is left."""
+    """The humans' Comparison of two answers, citation marks stripped; None where they found them
+    level or nothing is left.
+    """
     answers = [" " + CITATION.sub("", row[f"answer_{at}"]).strip() for at in (0, 1)]
-    if row["score_0"] == row["score_1"] or answers[0] == answers[1] or not all(map(str.strip, answers)):
+    if (
+        row["score_0"] == row["score_1"]
+        or answers[0] == answers[1]
+        or not all(map(str.strip, answers))
+    ):
         return None
     best = int(row["score_1"] > row["score_0"])
     return Comparison(webgpt_prompt(question), answers[best], answers[1 - best])
@@ -134,11 +183,17 @@ def webgpt_comparison(question, row):
 def _task(params, sft, compared, pool, evaluation, wanted):
     if len(evaluation) < wanted or not pool or not sft:
         raise DataError(
-            f"{params.name}: {len(sft)} demonstrations, {len(pool)} pool prompts and {len(evaluation)} evaluation prompts are "
-            f"left, {wanted} of the last are needed; take more rows (most_rows) or lower evaluation.prompts"
+            f"{params.name}: {len(sft)} demonstrations, {len(pool)} pool prompts and "
+            f"{len(evaluation)} evaluation prompts are "
+            f"left, {wanted} of the last are needed; take more rows (most_rows) or lower "
+            "evaluation.prompts"
         )
     held = len(compared) // 10
     return Task(
-        name=params.name, sft=tuple(sft), comparisons=tuple(compared[held:]), held_out=tuple(compared[:held]),
-        prompts=tuple(pool), evaluation=tuple(evaluation),
-    )  # fmt: skip
+        name=params.name,
+        sft=tuple(sft),
+        comparisons=tuple(compared[held:]),
+        held_out=tuple(compared[:held]),
+        prompts=tuple(pool),
+        evaluation=tuple(evaluation),
+    )

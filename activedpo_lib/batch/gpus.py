@@ -1,4 +1,4 @@
-"""Which accelerator a job gets (floor 0): two jobs never share a card unless the profile says so."""
+"""Which accelerator a job gets: two jobs never share a card unless the profile says so."""
 
 import contextlib
 import os
@@ -6,26 +6,34 @@ import subprocess
 import time
 from pathlib import Path
 
-from activedpo_lib.locks import try_lock
+from activedpo_lib.store import try_lock
 
 
 def cards():
-    """The names of this machine's accelerators, as CUDA_VISIBLE_DEVICES wants them; none without nvidia-smi."""
+    """The names of this machine's accelerators, as CUDA_VISIBLE_DEVICES wants them; none without
+    nvidia-smi.
+    """
     if "CUDA_VISIBLE_DEVICES" in os.environ:
-        return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name not in ("", "-1")]
+        return [
+            name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name not in ("", "-1")
+        ]
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=30).stdout
+        listed = subprocess.run(
+            ["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=30
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return []
     return [str(at) for at, line in enumerate(listed.splitlines()) if line.startswith("GPU ")]
 
 
 @contextlib.contextmanager
-def slot(folder, count=1, jobs_per_card=1):
-    """Hold `count` cards inside the block and name them in CUDA_VISIBLE_DEVICES; wait while all are taken.
+def hold_gpus(folder, count=1, jobs_per_card=1):
+    """Hold `count` cards inside the block and name them in CUDA_VISIBLE_DEVICES; wait while all are
+    taken.
 
-    Steps aside where there is none, and on a cluster (SLURM_JOB_ID), whose scheduler deals out its own. The locks are files
-    in `folder` and die with the process. Yields the names. Raises ValueError where the machine has fewer cards.
+    Steps aside where there is none, and on a cluster (SLURM_JOB_ID), whose scheduler deals out its
+    own. The locks are files in `folder` and die with the process. Yields the names. Raises
+    ValueError where the machine has fewer cards.
     """
     names = cards()
     if not names or not count or "SLURM_JOB_ID" in os.environ:
@@ -33,7 +41,8 @@ def slot(folder, count=1, jobs_per_card=1):
         return
     if count > len(names):
         raise ValueError(
-            f"a run in {count} processes needs {count} GPUs, this machine has {len(names)}; lower processes"
+            f"a run in {count} processes needs {count} GPUs, this machine has {len(names)}; lower "
+            "processes"
         )
     Path(folder).mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as locks:

@@ -1,7 +1,8 @@
-"""Models by hub name (floor 2): a local folder, or a snapshot of the hub's safetensors, without code and without pickles.
+"""Models by hub name: a local folder, or a snapshot of the hub's safetensors, without code and
+without pickles.
 
-`python -m activedpo_lib.runs.hub NAME FOLDER` downloads a model once, and turns weights that the hub has only as a pickle into
-safetensors: on a machine with access, for all those without.
+`python -m activedpo_lib.runs.model_hub NAME FOLDER` downloads a model once, and turns weights that
+the hub has only as a pickle into safetensors: on a machine with access, for all those without.
 """
 
 import argparse
@@ -11,7 +12,12 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 from safetensors.torch import save_file
 
 from activedpo_lib.store import locate
@@ -34,24 +40,26 @@ def _snapshot(name, files):
     try:
         return Path(snapshot_download(name, allow_patterns=files, etag_timeout=10))
     except GatedRepoError:
-        why = (
-            f"it is gated: accept its licence at huggingface.co/{name}, then log in (`hf auth login`, or set HF_TOKEN)"
-        )
+        licence = f"huggingface.co/{name}"
+        login = "log in (`hf auth login`, or set HF_TOKEN)"
+        why = f"it is gated: accept its licence at {licence}, then {login}"
     except RepositoryNotFoundError:
-        why = "the hub has no such model, or it is private: check the name, and log in (`hf auth login`)"
+        why = "the hub has no such model, or it is private: check the name, `hf auth login`"
     except LocalEntryNotFoundError:
         why = "the hub cannot be reached, and it was never downloaded here"
     except (HfHubHTTPError, OSError) as error:
         why = f"the hub cannot be reached ({type(error).__name__})"
     raise FileNotFoundError(
         f"the model {name} is not at hand: {why}; or run "
-        f"`python -m activedpo_lib.runs.hub {name} models/{name.split('/')[1]}` on a machine with access, "
+        f"`python -m activedpo_lib.runs.model_hub {name} models/{name.split('/')[1]}` on a machine "
+        "with access, "
         "and name that folder in the profile"
     )
 
 
 def fetch(name, folder):
-    """Bring the model `name` (a hub name or a folder) to `folder`; weights that are only a pickle are read as plain tensors.
+    """Bring the model `name` (a hub name or a folder) to `folder`; weights that are only a pickle
+    are read as plain tensors.
 
     Raises ValueError where the pickle holds anything else.
     """
@@ -66,20 +74,29 @@ def fetch(name, folder):
         for file in sorted(source.glob("*.bin")):
             tensors |= _plain_tensors(file)
         # Tied weights share memory, which safetensors does not store.
-        save_file({key: value.clone().contiguous() for key, value in tensors.items()}, folder / "model.safetensors")
+        save_file(
+            {key: value.clone().contiguous() for key, value in tensors.items()},
+            folder / "model.safetensors",
+        )
     return folder
 
 
 def _plain_tensors(file):
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)  # runs no code of the pickle's
+        return torch.load(
+            file, map_location="cpu", weights_only=True
+        )  # runs no code of the pickle's
     except pickle.UnpicklingError:
-        raise ValueError(f"{file} holds more than tensors: it is not read, for a pickle can run code") from None
+        raise ValueError(
+            f"{file} holds more than tensors: it is not read, for a pickle can run code"
+        ) from None
 
 
 def main(arguments=None):
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m activedpo_lib.runs.hub", description=__doc__.split("\n\n")[1])
+    parser = argparse.ArgumentParser(
+        prog="python -m activedpo_lib.runs.model_hub", description=__doc__.split("\n\n")[1]
+    )
     parser.add_argument("name")
     parser.add_argument("folder", type=Path)
     given = parser.parse_args(arguments)

@@ -1,4 +1,6 @@
-"""Float32 rows too many for memory (floor 0): on the device while they are few, else in a file that a stopped pass resumes."""
+"""Float32 rows too many for memory: on the device while they are few, else in a file that a stopped
+pass resumes.
+"""
 
 from pathlib import Path
 
@@ -8,14 +10,17 @@ import torch
 MIB = 1 << 20
 
 
-class Rows:
+class MemmapRows:
     """An (n, d) float32 matrix filled in any order.
 
-    It is a tensor on `device`; where it is larger than `limit_mib` MiB and there is a `folder`, it is a file there, named
-    `name` and by the digest `made_from` of all that it is computed from: opened again, it still has the rows that were put.
+    It is a tensor on `device`; where it is larger than `limit_mib` MiB and there is a `folder`, it
+    is a file there, named `name` and by the digest `made_from` of all that it is computed from:
+    opened again, it still has the rows that were put.
     """
 
-    def __init__(self, count, dimensions, device="cpu", folder=None, name="rows", made_from="", limit_mib=64):
+    def __init__(
+        self, count, dimensions, device="cpu", folder=None, name="rows", made_from="", limit_mib=64
+    ):
         self.values, self._done = None, np.zeros(count, dtype=bool)
         if folder is None or count * dimensions * 4 <= limit_mib * MIB:
             self.values = torch.zeros(count, dimensions, device=device)

@@ -1,13 +1,13 @@
 import numpy as np
 import torch
 
-from activedpo_lib.method.rows import Rows
-from activedpo_lib.progress import Progress
+from activedpo_lib.method.gradients import Progress
+from activedpo_lib.method.memmap import MemmapRows
 
 
 def test_rows_in_memory_and_on_disk_hold_the_same(tmp_path):
     values = torch.arange(12.0).reshape(4, 3)
-    for rows in (Rows(4, 3), Rows(4, 3, folder=tmp_path, limit_mib=0)):
+    for rows in (MemmapRows(4, 3), MemmapRows(4, 3, folder=tmp_path, limit_mib=0)):
         assert not rows.has([1])
         rows.put([3, 1], values[[3, 1]])
         rows.put(slice(0, 1), values[:1])
@@ -18,19 +18,21 @@ def test_rows_in_memory_and_on_disk_hold_the_same(tmp_path):
 
 
 def test_only_large_rows_go_to_a_file(tmp_path):
-    Rows(1000, 10, folder=tmp_path, limit_mib=1)
+    MemmapRows(1000, 10, folder=tmp_path, limit_mib=1)
     assert not list(tmp_path.iterdir())
-    Rows(300_000, 1, folder=tmp_path, limit_mib=1)
+    MemmapRows(300_000, 1, folder=tmp_path, limit_mib=1)
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".done", ".f32"]
 
 
 def test_a_file_is_opened_again_with_what_it_had(tmp_path):
-    Rows(4, 3, folder=tmp_path, made_from="a", limit_mib=0).put([2], torch.ones(1, 3))
-    again = Rows(4, 3, folder=tmp_path, made_from="a", limit_mib=0)
+    MemmapRows(4, 3, folder=tmp_path, made_from="a", limit_mib=0).put([2], torch.ones(1, 3))
+    again = MemmapRows(4, 3, folder=tmp_path, made_from="a", limit_mib=0)
     assert again.has([2])
     assert again.numpy()[2].tolist() == [1, 1, 1]
-    assert not Rows(4, 3, folder=tmp_path, made_from="b", limit_mib=0).has([2])
-    assert not Rows(5, 3, folder=tmp_path, made_from="a", limit_mib=0).has([2])  # another size: nothing to go on from
+    assert not MemmapRows(4, 3, folder=tmp_path, made_from="b", limit_mib=0).has([2])
+    assert not MemmapRows(5, 3, folder=tmp_path, made_from="a", limit_mib=0).has(
+        [2]
+    )  # another size: nothing to go on from
 
 
 def test_progress_speaks_of_long_passes_only():
@@ -38,4 +40,7 @@ def test_progress_speaks_of_long_passes_only():
     progress = Progress("features", 400, lines.append, 15.0, lambda: next(seconds))
     for done in (100, 110, 300, 310, 390):  # a pass that went on at 100
         progress(done)
-    assert lines == ["features: 300/400, 10.0/s, 0.2 min left", "features: 390/400, 7.2/s, 0.0 min left"]
+    assert lines == [
+        "features: 300/400, 10.0/s, 0.2 min left",
+        "features: 390/400, 7.2/s, 0.0 min left",
+    ]
