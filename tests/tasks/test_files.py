@@ -141,7 +141,7 @@ def test_changed_data_is_another_run(own_files, tmp_path):
     params = load_params("files", overrides=own_files)
     changed = written(tmp_path / "prompts.jsonl", [{"prompt": "Something else. In short:"}])
     other = load_params("files", overrides=own_files | {"task.prompts": changed})
-    assert artifacts.content_key(params) != artifacts.key(other)
+    assert artifacts.content_key(params) != artifacts.content_key(other)
     before = artifacts.content_key(other)
     written(Path(changed), [{"prompt": "And again. In short:"}])
     assert artifacts.content_key(other) != before
