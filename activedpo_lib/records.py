@@ -2,11 +2,20 @@
 training.
 """
 
-from collections.abc import Callable, Mapping
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+
+from activedpo_lib.shards import ProcessGroup, SingleProcess
+from activedpo_lib.streams import Stream
+
+Log = Callable[[str], None]  # takes a line of progress
+Tokens = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -17,18 +26,16 @@ class Prompt:
 
     id: str
     text: str
-    facts: Mapping = field(default_factory=dict, compare=False, repr=False)
+    facts: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     question: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class Response:
-    """A response y as the policy sampled it: `tokens` include EOS unless it was cut at the length
-    limit.
-    """
+    """A response y as the policy sampled it: `tokens` include EOS unless it was cut."""
 
     prompt_id: str
-    tokens: tuple[int, ...]
+    tokens: Tokens
     text: str
 
 
@@ -37,7 +44,7 @@ class Pair:
     """(x, y1, y2), picked and not yet labelled."""
 
     prompt: Prompt
-    prompt_tokens: tuple[int, ...]
+    prompt_tokens: Tokens
     first: Response
     second: Response
 
@@ -47,7 +54,7 @@ class LabelledPair:
     """(x, y_w, y_l): what an oracle makes of a Pair, and the only thing that DPO trains on."""
 
     prompt: Prompt
-    prompt_tokens: tuple[int, ...]
+    prompt_tokens: Tokens
     chosen: Response
     rejected: Response
     round: int
@@ -64,27 +71,38 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Pool:
-    """The round's D_t: N prompts, their responses (once each), and pairs as indices into the
-    responses.
+    """The round's D_t: N prompts, their responses (once each), and pairs as indices into these.
 
-    `prompt_tokens[i]` and `prompts[i]` belong together; `prompt_index[k]` is the prompt's index of
-    `responses[k]`; `pairs` is (n, 2) int64. Pairs with twice the same response are not in it: there
-    is nothing to compare.
+    `prompt_tokens[i]` and `prompts[i]` belong together; `prompt_index[k]` is the place of the
+    prompt of `responses[k]`; `pairs` is (n, 2) int64. Pairs with twice the same response are not in
+    it: there is nothing to compare.
     """
 
     prompts: tuple[Prompt, ...]
-    prompt_tokens: tuple[tuple[int, ...], ...]
+    prompt_tokens: tuple[Tokens, ...]
     responses: tuple[Response, ...]
     prompt_index: np.ndarray
     pairs: np.ndarray
 
-    def pair(self, index):
+    def pair(self, index: int) -> Pair:
         """Row `index` of `pairs` as a Pair."""
         first, second = self.pairs[index]
         at = self.prompt_index[first]
         return Pair(
             self.prompts[at], self.prompt_tokens[at], self.responses[first], self.responses[second]
         )
+
+
+class Past(NamedTuple):
+    """What V remembers of earlier rounds; saved with each round.
+
+    labelled: all LabelledPairs so far, in the order picked; phi: (k, d) float32, their features as
+    they were picked, only where D3 keeps those; ridge: V_0 = ridge I, set by the first pool (D2).
+    """
+
+    labelled: tuple[LabelledPair, ...] = ()
+    phi: np.ndarray | None = None
+    ridge: float | None = None
 
 
 class Features(NamedTuple):
@@ -94,32 +112,35 @@ class Features(NamedTuple):
 
     phi: np.ndarray
     norm: np.ndarray
-    tokens: np.ndarray | None = None
+    tokens: np.ndarray
 
 
 class Candidates(NamedTuple):
-    """What a strategy may look at: one row a pair of the pool, in the pool's order; unmeasured
-    columns are None.
+    """What a strategy may look at: one row a pair of the pool, in the pool's order; columns that
+    were not measured are None.
 
     ids: n keys that do not depend on the pool's order; prompt: (n,) the pair's prompt index;
-    prompt_ids: their names; phi, past_phi: (n, d), (k, d) pair features grad r(x, y1) - grad r(x,
-    y2) and the labelled pairs' own; margin: (n,) r(x, y1) - r(x, y2), nats; entropy: (n,) the
-    prompt's predictive entropy, nats; hidden, past_hidden: (n, h), (k, h) differences of pi_SFT's
-    last hidden states; ridge: V_0 = ridge I; rows: the pairs that this process's phi is of, where
-    several processes share a pool.
+    prompt_ids: their names; phi, past_phi: (n, d), (k, d) pair features
+    grad r(x, y1) - grad r(x, y2) and the labelled pairs' own; ridge: V_0 = ridge I; margin: (n,)
+    r(x, y1) - r(x, y2), nats; entropy: (prompts,) predictive entropy, nats; hidden, past_hidden:
+    (n, h), (k, h) differences of pi_SFT's last hidden states; own: {name: (n, ...)} of columns that
+    a user added to COLUMNS.
+    Where several `processes` share a pool, `rows` are the pairs that this one's phi is of.
     """
 
-    ids: tuple
+    ids: tuple[tuple[str, int, int], ...]
     prompt: np.ndarray
-    prompt_ids: tuple
-    phi: np.ndarray | None = None
-    past_phi: np.ndarray | None = None
-    margin: np.ndarray | None = None
-    entropy: np.ndarray | None = None
-    hidden: np.ndarray | None = None
-    past_hidden: np.ndarray | None = None
-    ridge: float | None = None
+    prompt_ids: tuple[str, ...]
+    phi: Any = None
+    past_phi: Any = None
+    ridge: Any = None
+    margin: Any = None
+    entropy: Any = None
+    hidden: Any = None
+    past_hidden: Any = None
+    own: Mapping[str, np.ndarray] = {}
     rows: slice = slice(None)
+    processes: SingleProcess | ProcessGroup = SingleProcess()
 
 
 class Selection(NamedTuple):
@@ -131,18 +152,80 @@ class Selection(NamedTuple):
     scores: np.ndarray
 
 
+class Select(Protocol):
+    """A strategy's pick: `batch_size` rows of the candidates; ties are broken by the `stream`."""
+
+    def __call__(self, candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection: ...
+
+
 class Strategy(NamedTuple):
-    """A pick: the columns of Candidates it `needs`, and `select(candidates, batch_size, stream) ->
-    Selection`.
+    """The columns of Candidates that a criterion `needs` (names in COLUMNS), and its `select`.
 
     `regenerates` is False where every response comes from pi_SFT (APO, footnote 1); `shares` is
     True where it can pick from gradients that several processes hold a part of each.
     """
 
-    needs: frozenset
-    select: Callable
+    needs: frozenset[str]
+    select: Select
     regenerates: bool = True
     shares: bool = False
+
+
+class Score(Protocol):
+    """An oracle's or an evaluator's rewards of responses, (n,) float64, all finite."""
+
+    def __call__(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> np.ndarray: ...
+
+
+class Sampling(NamedTuple):
+    """How responses are sampled: `responses` to each prompt, of at most `max_new_tokens`; top_k 0
+    and top_p 1 keep every token (D9). `batch_sequences`: at a time, without effect on the result.
+    """
+
+    responses: int
+    max_new_tokens: int
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    batch_sequences: int = 384
+
+
+class Budget(NamedTuple):
+    """What one pass may take: padded `tokens` a batch; features of more than `memory_mib` MiB go to
+    a file in `folder`, where there is one, and a pass that was stopped goes on from it.
+    """
+
+    tokens: int = 4096
+    memory_mib: int = 64
+    folder: Path | None = None
+
+
+class FeatureRule(NamedTuple):
+    """How gradients become features and V_0: the decisions D2, D3, D4, D7 and D8, named as in
+    SelectionParams. `seed`: the projection's, one for all rounds.
+    """
+
+    projection: str = "fold"
+    dimensions: int = 512
+    seed: int = 0
+    normalise: str = "response"
+    normalise_when: str = "after"
+    past: str = "reembed"
+    ridge: float = 1.0
+    ridge_is: str = "relative"
+
+
+class Fit(NamedTuple):
+    """How a trainer fits: epochs, peak learning rate, examples a step over all `processes`, and the
+    share of steps that warm up.
+    """
+
+    epochs: float
+    learning_rate: float
+    batch_size: int
+    warmup: float = 0.05
+    gradient_checkpointing: bool = False
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -150,10 +233,10 @@ class Task:
     """A task's data. `utility(prompt, text) -> float` is the known truth, or None for real text."""
 
     name: str
-    sft: tuple[Mapping, ...]
+    sft: tuple[Mapping[str, str], ...]
     comparisons: tuple[Comparison, ...]
     held_out: tuple[Comparison, ...]
     prompts: tuple[Prompt, ...]
     evaluation: tuple[Prompt, ...]
     tokenizer: str | None = None
-    utility: Callable | None = None
+    utility: Callable[[Prompt, str], float] | None = None

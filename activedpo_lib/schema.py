@@ -6,10 +6,16 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 
-def ranged(default, low=None, high=None, unit="", above=None):
+def ranged(
+    default: Any,
+    low: float | None = None,
+    high: float | None = None,
+    unit: str = "",
+    above: float | None = None,
+) -> Any:
     """A field with its range and unit; `above`: a lower end that is itself left out."""
     return field(default=default, metadata={"low": low, "high": high, "unit": unit, "above": above})
 
@@ -192,6 +198,9 @@ class Params:
     processes: int = ranged(
         1, 1, 64, "processes that share one run; a GPU each where there are several"
     )
+    # "last": a run keeps only its newest adapter; older ones are trained again from their labels
+    # where a study asks for them. No result depends on it.
+    adapters: Literal["all", "last"] = "all"
     sft: SFTParams = SFTParams()
     oracle: OracleParams = OracleParams()
     lora: LoraParams = LoraParams()
@@ -200,13 +209,15 @@ class Params:
     dpo: DPOParams = DPOParams()
     evaluation: EvaluationParams = EvaluationParams()
 
-    def digest(self, *parts):
-        """The SHA-256 of these values, 12 hex digits; with `parts`, of the named fields alone."""
+    def digest(self, *parts: str) -> str:
+        """The SHA-256 of the values that a result depends on, 12 hex digits; with `parts`, of the
+        named fields alone.
+        """
         values = dataclasses.asdict(self)
         chosen = {
             name: value
             for name, value in values.items()
-            if (name in parts if parts else name != "profile")
+            if (name in parts if parts else name not in ("profile", "adapters"))
         }
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -8,7 +8,7 @@ from datasets import Dataset
 from transformers import PrinterCallback
 from trl import DPOConfig, DPOTrainer
 
-from activedpo_lib.method import models
+from activedpo_lib.method import adapters
 from activedpo_lib.method.models import adapter_state, set_adapter_state, word_tokenizer
 from activedpo_lib.method.training import dpo
 from activedpo_lib.records import LabelledPair, Prompt, Response
@@ -40,7 +40,7 @@ def labelled(count=40):
 def run():
     """The rows of this benchmark."""
     tokenizer = word_tokenizer([f"w{at}" for at in range(997)])
-    pairs, config = labelled(), models.lora_config(16, 32, LINEARS)
+    pairs, config = labelled(), adapters.lora_config(16, 32, LINEARS)
     # One model each: TRL's settings (checkpointing) stay on a model after its trainer is gone.
     policies = {name: llama("1M") for name in ("ours", "by hand", "defaults")}
     initial = adapter_state(policies["ours"])

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig
 
-from activedpo_lib.method import models
+from activedpo_lib.method import adapters
 from activedpo_lib.method.candidates import pair_features
 from activedpo_lib.method.design import select_greedy
 from activedpo_lib.method.gradients import gradient_shapes, response_features
@@ -69,8 +69,8 @@ def policy_of(name, rank):
     """A random model of that shape, bfloat16, on the device, its adapter's B not zero."""
     with torch.device(device()), quiet():
         base = AutoModelForCausalLM.from_config(SHAPES[name], dtype=torch.bfloat16)
-    policy = models.with_adapter(
-        base.to(device()), models.lora_config(rank, 4 * rank, TARGETS), stream(0, "adapter")
+    policy = adapters.with_adapter(
+        base.to(device()), adapters.lora_config(rank, 4 * rank, TARGETS), stream(0, "adapter")
     )
     for parameter_name, parameter in policy.named_parameters():
         if "lora_B" in parameter_name:

@@ -8,12 +8,14 @@ import tempfile
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from activedpo_lib.method import candidates, models
+from activedpo_lib.method import adapters, candidates
 from activedpo_lib.method.generation import generate
 from activedpo_lib.method.gradients import gradient_shapes, response_features
 from activedpo_lib.method.projection import make_projection
 from activedpo_lib.params import load_params
-from activedpo_lib.runs.rounds import active_round, initial_round, open_run, sample_prompts
+from activedpo_lib.runs.rounds import active_round, initial_round
+from activedpo_lib.runs.run import open_run
+from activedpo_lib.runs.steps import sample_prompts
 from activedpo_lib.runtime import seeded
 from activedpo_lib.streams import stream
 
@@ -37,8 +39,8 @@ def llama(size, rank=16):
     )
     with seeded(stream(0, "benchmark")):
         base = LlamaForCausalLM(config)
-        policy = models.with_adapter(
-            base, models.lora_config(rank, 2 * rank, LINEARS), stream(0, "adapter")
+        policy = adapters.with_adapter(
+            base, adapters.lora_config(rank, 2 * rank, LINEARS), stream=stream(0, "adapter")
         )
         for name, parameter in policy.named_parameters():
             if "lora_B" in name:
@@ -65,7 +67,7 @@ def world_run():
     """
     params = load_params("tiny", "webgpt", "llama", "activedpo", {"oracle.kind": "utility"})
     run = open_run(params, 0, tempfile.mkdtemp(), log=lambda _: None)
-    policy = models.with_adapter(run.base, run.lora, run.stream("adapter"))
+    policy = adapters.with_adapter(run.base, run.lora, stream=run.stream("adapter"))
     initial_round(run, policy)
     return run, active_round(run, policy, (), 1)[0]
 

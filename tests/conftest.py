@@ -11,7 +11,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import pytest
 import torch
 
-from activedpo_lib.method import models
+from activedpo_lib.method import adapters, models
 from activedpo_lib.records import Prompt
 from activedpo_lib.streams import stream
 from activedpo_lib.tasks.words import vocabulary
@@ -22,8 +22,12 @@ TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 
 def make_policy(family="llama", seed=0, trained=True, dtype=torch.float32):
     """A small random policy with an adapter; `trained` gives the adapter a B that is not zero."""
-    base = models.new_policy(family, 338, 32, 2, 4, stream(seed, "base")).to(dtype)
-    policy = models.with_adapter(base, models.lora_config(4, 16, TARGETS), stream(seed, "adapter"))
+    base = models.new_policy(
+        family, models.PolicySize(338, 32, 2, 4), stream=stream(seed, "base")
+    ).to(dtype)
+    policy = adapters.with_adapter(
+        base, adapters.lora_config(4, 16, TARGETS), stream=stream(seed, "adapter")
+    )
     if trained:
         generator = torch.Generator().manual_seed(seed)
         for name, parameter in policy.named_parameters():

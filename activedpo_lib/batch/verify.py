@@ -10,7 +10,7 @@ import pandas as pd
 
 from activedpo_lib.batch.batch import figures_folder
 from activedpo_lib.params import load_params
-from activedpo_lib.runs.rounds import run_rounds
+from activedpo_lib.runs.launch import run_rounds
 from activedpo_lib.store import HOME, write_table
 from activedpo_lib.study.tables import split_times
 

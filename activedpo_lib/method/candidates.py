@@ -1,98 +1,106 @@
-"""What a strategy sees of a pool: only the columns that it needs are measured."""
+"""What a strategy sees of a pool: only the columns that it needs are measured.
 
-import contextlib
+`COLUMNS` is the whole list. A column of your own is one entry in it: a function of the pool, V's
+past and the reader that returns {"name": (n, ...) array}; the strategy finds it in
+`candidates.own["name"]`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from peft import PeftModel
+from transformers import PreTrainedTokenizerBase
 
 from activedpo_lib.method.formulas import TINY, implicit_reward, unit_rows
-from activedpo_lib.method.generation import generate, sampling, without_labelled
+from activedpo_lib.method.generation import generate
 from activedpo_lib.method.gradients import gradient_shapes, response_features
-from activedpo_lib.method.logps import response_logps
-from activedpo_lib.method.measures import (
+from activedpo_lib.method.logps import (
     last_hidden_states,
     predictive_entropy,
-    reference,
     reference_logps,
+    response_logps,
 )
 from activedpo_lib.method.memmap import MemmapRows
 from activedpo_lib.method.projection import make_projection
-from activedpo_lib.records import Candidates
-from activedpo_lib.shards import shards
+from activedpo_lib.records import (
+    Budget,
+    Candidates,
+    FeatureRule,
+    Features,
+    LabelledPair,
+    Log,
+    Past,
+    Pool,
+    Sampling,
+    Tokens,
+)
+from activedpo_lib.streams import Stream
 
 BLOCK = 1024  # pairs at a time, so that features larger than memory stay on disk
+Sequences = tuple[list[Tokens], list[Tokens]]  # prompts, responses: one row a response
 
 
-def make_pool(
-    policy, tokenizer, prompts, stream, settings, max_new_tokens, labelled=(), from_reference=False
-):
-    """The round's D_t (Alg. 1 l. 3); from pi_SFT where `from_reference` (APO). Labelled pairs are
-    left out.
+@dataclass(frozen=True)
+class Reader:
+    """What reads a pool: the policy, and by which rules.
 
-    Raises ValueError where no pair is left.
+    rule: how gradients become features (D2 to D4, D7, D8); beta: of the implicit reward (D11);
+    samples: how the entropy's extra samples are drawn, named by `stream`; None takes the pool's own
+    responses; budget: tokens of a batch, and where features too large for memory go; log: takes
+    lines of progress.
     """
-    with reference(policy) if from_reference else contextlib.nullcontext():
-        pool = generate(
-            policy,
-            tokenizer,
-            prompts,
-            stream,
-            settings.responses,
-            max_new_tokens,
-            **sampling(settings),
-        )
-    return without_labelled(pool, labelled)
+
+    policy: PeftModel
+    tokenizer: PreTrainedTokenizerBase
+    rule: FeatureRule = FeatureRule()  # noqa: RUF009 - immutable, as the next two
+    beta: float = 0.1
+    samples: Sampling | None = None
+    stream: Stream = Stream(("entropy",))  # noqa: RUF009
+    budget: Budget = Budget()  # noqa: RUF009
+    log: Log = print
+    _read: dict[int, tuple[Pool, np.ndarray]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def logps(self, pool: Pool) -> np.ndarray:
+        """log pi(y|x) of the pool's responses, nats; read once, whichever columns want them."""
+        if id(pool) not in self._read:
+            found = response_logps(self.policy, *sequences(pool), self.budget.tokens)
+            self._read[id(pool)] = pool, found  # the pool too, or its id could become another's
+        return self._read[id(pool)][1]
 
 
-def measure(
-    policy,
-    tokenizer,
-    pool,
-    needs,
-    labelled,
-    settings,
-    stream,
-    beta=1.0,
-    kept_phi=None,
-    ridge=None,
-    entropy=None,
-    folder=None,
-    log=print,
-):
-    """The pool as Candidates with the columns in `needs`.
+class Column(Protocol):
+    """Measures a pool: {field of Candidates, or a name of your own: array}."""
 
-    labelled: all LabelledPairs so far; settings: SelectionParams; stream: the seed's "projection"
-    stream, one for all rounds (D7); kept_phi: (k, d) the labelled pairs' features as they were
-    picked (D3 "keep"); ridge: V_0's absolute number where known, else it is set from this pool, the
-    first (D2); entropy: arguments of `generate` for H's extra samples (stream, max_new_tokens,
-    batch_sequences); folder: for features larger than `settings.memory_mib`, which a stopped pass
-    resumes; log: called with lines of progress.
+    def __call__(self, pool: Pool, past: Past, reader: Reader) -> dict[str, Any]: ...
+
+
+def measure(pool: Pool, needs: frozenset[str], past: Past, reader: Reader) -> Candidates:
+    """The pool as Candidates with the columns in `needs`, names in COLUMNS.
+
+    past: what V remembers (D3); its ridge is None for the first pool, which sets it (D2). Raises
+    ValueError naming the known columns where one is unknown.
     """
-    prompt_index = pool.prompt_index[pool.pairs[:, 0]]
-    columns = {
-        "prompt": prompt_index,
-        "prompt_ids": tuple(p.id for p in pool.prompts),
-        "ids": pair_ids(pool),
-    }
-    if "phi" in needs:
-        columns |= gradient_columns(
-            policy, pool, labelled, settings, stream, kept_phi, ridge, folder, log
+    if unknown := sorted(needs - COLUMNS.keys()):
+        raise ValueError(
+            f"no column {unknown[0]!r}; known are {sorted(COLUMNS)}; "
+            "add yours as candidates.COLUMNS[name] = function"
         )
-    if needs & {"margin", "entropy"}:
-        logps = response_logps(policy, *sequences(pool), settings.token_budget)
-    if "margin" in needs:
-        rewards = implicit_reward(
-            logps, reference_logps(policy, *sequences(pool), settings.token_budget), beta
-        )
-        columns["margin"] = rewards[pool.pairs[:, 0]] - rewards[pool.pairs[:, 1]]
-    if "entropy" in needs:
-        columns["entropy"] = entropies(policy, tokenizer, pool, logps, settings, entropy)
-    if "hidden" in needs:
-        columns |= hidden_columns(policy, pool, labelled, settings)
-    return Candidates(**columns)
+    found: dict[str, Any] = {}
+    for name in sorted(needs):
+        found |= COLUMNS[name](pool, past, reader)
+    own = {name: found.pop(name) for name in [*found] if name not in Candidates._fields}
+    prompt_ids = tuple(prompt.id for prompt in pool.prompts)
+    prompt = pool.prompt_index[pool.pairs[:, 0]]
+    return Candidates(pair_ids(pool), prompt, prompt_ids, own=own, **found)
 
 
-def pair_ids(pool):
+def pair_ids(pool: Pool) -> tuple[tuple[str, int, int], ...]:
     """A name for each pair, (n,), that depends on its prompt and its place among the prompt's
     responses alone.
     """
@@ -102,28 +110,63 @@ def pair_ids(pool):
     )
 
 
-def sequences(pool):
+def sequences(pool: Pool) -> Sequences:
     """(prompts, responses) as token ids, one row a response."""
     return [pool.prompt_tokens[at] for at in pool.prompt_index], [
         response.tokens for response in pool.responses
     ]
 
 
-def labelled_sequences(labelled):
+def labelled_sequences(labelled: tuple[LabelledPair, ...]) -> Sequences:
     """(prompts, responses) as token ids: all chosen responses, then all rejected ones."""
-    return [p.prompt_tokens for p in labelled] * 2, [p.chosen.tokens for p in labelled] + [
-        p.rejected.tokens for p in labelled
-    ]
+    prompts = [pair.prompt_tokens for pair in labelled] * 2
+    chosen = [pair.chosen.tokens for pair in labelled]
+    return prompts, chosen + [pair.rejected.tokens for pair in labelled]
 
 
-def pair_features(features, pairs, normalise, normalise_when, folder=None, limit_mib=64):
-    """phi(x, y1, y2), (n, d) float32, from the responses' Features: grad r(x, y1) - grad r(x, y2),
-    D4 and D8.
-
-    In a file of `folder` where there is one and phi is larger than `limit_mib` MiB; a block of
-    pairs at a time.
+def _with_labelled(pool: Pool, labelled: tuple[LabelledPair, ...]) -> tuple[Sequences, np.ndarray]:
+    """(prompts and responses of the pool and, after them, of the labelled pairs; the rows (k, 2) of
+    the labelled pairs' chosen and rejected responses among them).
     """
-    found = MemmapRows(len(pairs), features.phi.shape[1], "cpu", folder, "pairs", "phi", limit_mib)
+    prompts, responses = sequences(pool)
+    past_prompts, past_responses = labelled_sequences(labelled)
+    count, old = len(responses), len(labelled)
+    rows = count + np.stack([np.arange(old), old + np.arange(old)], 1)
+    return (prompts + past_prompts, responses + past_responses), rows
+
+
+def gradient_columns(pool: Pool, past: Past, reader: Reader) -> dict[str, Any]:
+    """phi, past_phi and ridge, all that Eq. 3 and Eq. 4 ask for, in one pass over the pool's
+    responses and, re-embedded at the current policy, the labelled ones (D3).
+    """
+    rule, policy = reader.rule, reader.policy
+    shapes = gradient_shapes(policy)
+    projection = make_projection(rule.projection, rule.dimensions, rule.seed, shapes)  # D7
+    again = past.labelled if rule.past == "reembed" else ()  # D3
+    read, past_rows = _with_labelled(pool, again)
+    features = response_features(policy, *read, projection, reader.budget, reader.log)
+    how = (rule.normalise, rule.normalise_when)  # D4, D8
+    phi = pair_features(features, pool.pairs, *how, reader.budget)
+    past_phi = pair_features(features, past_rows, *how) if rule.past == "reembed" else past.phi
+    ridge = past.ridge
+    if ridge is None:  # D2: V_0 = ridge I, set by the first pool
+        ridge = rule.ridge * (mean_square_norm(phi) if rule.ridge_is == "relative" else 1.0)
+    return {"phi": phi, "past_phi": past_phi, "ridge": ridge}
+
+
+def pair_features(
+    features: Features,
+    pairs: np.ndarray,
+    normalise: str = "response",
+    normalise_when: str = "after",
+    budget: Budget = Budget(),  # noqa: B008 - it is immutable
+) -> np.ndarray:
+    """phi(x, y1, y2) = grad r(x, y1) - grad r(x, y2), (n, d) float32, from the responses' Features;
+    pairs: (n, 2) rows of them. D4: `normalise`; D8: `normalise_when`.
+
+    In a file of the budget's folder where phi is too large for memory; a block of pairs at a time.
+    """
+    found = MemmapRows((len(pairs), features.phi.shape[1]), "pairs", budget)
     for start in range(0, len(pairs), BLOCK):
         block = pairs[start : start + BLOCK]
         first, second = (_normalised(features, at, normalise, normalise_when) for at in block.T)
@@ -134,101 +177,61 @@ def pair_features(features, pairs, normalise, normalise_when, folder=None, limit
     return found.numpy()
 
 
-def _normalised(features, at, normalise, normalise_when):
+def _normalised(
+    features: Features, at: np.ndarray, normalise: str, normalise_when: str
+) -> np.ndarray:
     phi = features.phi[at]
     if normalise == "token":
         return phi / features.tokens[at, None]
     if normalise != "response":
         return phi
-    return (
-        unit_rows(phi)
-        if normalise_when == "after"
-        else phi / np.maximum(features.norm[at], TINY)[:, None]
-    )
+    if normalise_when == "after":
+        return unit_rows(phi)
+    return phi / np.maximum(features.norm[at], TINY)[:, None]
 
 
-def gradient_columns(
-    policy, pool, labelled, settings, stream, kept_phi, ridge, folder=None, log=print
-):
-    """phi, past_phi and ridge: one pass over the pool's responses and, re-embedded, the labelled
-    ones (D3).
-
-    Where several processes share the work, phi is of `rows` alone: the pairs of this process's
-    share of the prompts.
+def mean_square_norm(phi: np.ndarray) -> float:
+    """The mean of ||phi||^2 over the pool's pairs (n, d), what a relative ridge is relative to
+    (D2); 0 where there are none.
     """
-    group, reembed = (
-        shards(),
-        settings.past == "reembed",
-    )  # D3; kept_phi is None where V starts anew
-    own = group.share(len(pool.prompts))
-    kept = np.flatnonzero((pool.prompt_index >= own.start) & (pool.prompt_index < own.stop))
-    rows = slice(
-        *np.searchsorted(pool.prompt_index[pool.pairs[:, 0]], [own.start, own.stop]).tolist()
-    )
-    prompts, responses = ([part[at] for at in kept] for part in sequences(pool))
-    past = labelled[group.share(len(labelled))] if reembed else ()
-    count, old = len(responses), len(past)
-    if reembed:
-        past_prompts, past_responses = labelled_sequences(past)
-        prompts, responses = prompts + past_prompts, responses + past_responses
-    projection = make_projection(
-        settings.projection, settings.dimensions, stream.seed, gradient_shapes(policy)
-    )
-    large = {"folder": folder, "limit_mib": settings.memory_mib}
-    features = response_features(
-        policy, prompts, responses, projection, settings.token_budget, **large, log=log
-    )
-    past_pairs = count + np.stack([np.arange(old), old + np.arange(old)], 1)
-    how = (settings.normalise, settings.normalise_when)
-    phi = pair_features(features, pool.pairs[rows] - kept[0], *how, **large)
-    past_phi = (
-        np.concatenate(group.collect([pair_features(features, past_pairs, *how)]))
-        if reembed
-        else kept_phi
-    )
-    if ridge is None:
-        ridge = settings.ridge * (
-            mean_square_norm(phi, group) if settings.ridge_is == "relative" else 1.0
+    blocks = (phi[start : start + BLOCK] for start in range(0, len(phi), BLOCK))
+    squares = [np.square(block.astype(np.float64)).sum(1) for block in blocks]
+    return float(np.concatenate(squares).mean()) if squares else 0.0
+
+
+def margin_column(pool: Pool, past: Past, reader: Reader) -> dict[str, Any]:
+    """margin: r(x, y1) - r(x, y2) by the implicit reward, nats (Sec. 2, D1)."""
+    theirs = reference_logps(reader.policy, *sequences(pool), reader.budget.tokens)
+    rewards = implicit_reward(reader.logps(pool), theirs, reader.beta)
+    return {"margin": rewards[pool.pairs[:, 0]] - rewards[pool.pairs[:, 1]]}
+
+
+def entropy_column(pool: Pool, past: Past, reader: Reader) -> dict[str, Any]:
+    """entropy: H(x) of each prompt, nats, over extra samples or the pool's own responses."""
+    drawn = pool
+    if reader.samples:
+        drawn = generate(
+            reader.policy, reader.tokenizer, pool.prompts, reader.samples, stream=reader.stream
         )
-    return {"phi": phi, "past_phi": past_phi, "ridge": float(ridge), "rows": rows}
+    entropy = predictive_entropy(reader.logps(drawn), drawn.prompt_index, len(pool.prompts))
+    return {"entropy": entropy}
 
 
-def mean_square_norm(phi, group):
-    """The mean of ||phi||^2 over all processes' pairs, what a relative ridge is relative to
-    (D2).
-    """
-    blocks = (phi[start : start + BLOCK].astype(np.float64) for start in range(0, len(phi), BLOCK))
-    return np.concatenate(group.collect([np.square(block).sum(1) for block in blocks])).mean()
-
-
-def phi_of(candidates, indices):
-    """The features of these pairs, (b, d), whichever process has them."""
-    start, stop, _ = candidates.rows.indices(len(candidates.ids))
-    own = {int(at): candidates.phi[at - start] for at in indices if start <= at < stop}
-    everyones = dict(shards().collect(list(own.items())))
-    return np.stack([everyones[int(at)] for at in indices])
-
-
-def entropies(policy, tokenizer, pool, logps, settings, extra):
-    """H(x) of each prompt, (prompts,) nats: over `entropy_samples` extra samples, or the pool's own
-    responses' logps.
-    """
-    if not settings.entropy_samples:
-        return predictive_entropy(logps, pool.prompt_index, len(pool.prompts))
-    samples = generate(policy, tokenizer, pool.prompts, responses=settings.entropy_samples, **extra)
-    drawn = response_logps(policy, *sequences(samples), settings.token_budget)
-    return predictive_entropy(drawn, samples.prompt_index, len(pool.prompts))
-
-
-def hidden_columns(policy, pool, labelled, settings):
+def hidden_column(pool: Pool, past: Past, reader: Reader) -> dict[str, Any]:
     """hidden and past_hidden: differences of the frozen pi_SFT's last hidden states (APO)."""
-    prompts, responses = sequences(pool)
-    past_prompts, past_responses = labelled_sequences(labelled)
-    states = last_hidden_states(
-        policy, prompts + past_prompts, responses + past_responses, settings.token_budget
-    )
-    past = states[len(responses) :]
+    read, past_rows = _with_labelled(pool, past.labelled)
+    states = last_hidden_states(reader.policy, *read, reader.budget.tokens)
+    first, second = pool.pairs.T
+    chosen, rejected = past_rows.T
     return {
-        "hidden": states[pool.pairs[:, 0]] - states[pool.pairs[:, 1]],
-        "past_hidden": past[: len(labelled)] - past[len(labelled) :],
+        "hidden": states[first] - states[second],
+        "past_hidden": states[chosen] - states[rejected],
     }
+
+
+COLUMNS: dict[str, Column] = {
+    "phi": gradient_columns,
+    "margin": margin_column,
+    "entropy": entropy_column,
+    "hidden": hidden_column,
+}

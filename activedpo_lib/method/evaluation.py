@@ -2,12 +2,23 @@
 prompts (D14).
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import numpy as np
 
 from activedpo_lib.method.formulas import win_rate
+from activedpo_lib.records import Pool, Prompt, Score
 
 
-def evaluate(pool, responses, score, initial_rewards=None, utility=None):
+def evaluate(
+    pool: Pool,
+    responses: int,
+    score: Score,
+    initial_rewards: np.ndarray | None = None,
+    utility: Callable[[Prompt, str], float] | None = None,
+) -> tuple[dict[str, float], np.ndarray]:
     """Measures of a policy from the Pool that it generated for the evaluation prompts.
 
     responses: how many each prompt has; score: the oracle's or another evaluator's;

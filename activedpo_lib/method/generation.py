@@ -1,65 +1,50 @@
 """Sampling the pool (Alg. 1 l. 3): m responses per prompt, the prefill shared."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 import numpy as np
 import torch
-from transformers import DynamicCache
+from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from activedpo_lib.method.models import encode_prompt
-from activedpo_lib.records import Pool, Response
-from activedpo_lib.shards import shards
+from activedpo_lib.records import LabelledPair, Pool, Prompt, Response, Sampling, Tokens
+from activedpo_lib.streams import Stream
+
+PairName = tuple[str, frozenset[Tokens]]
 
 
 def generate(
-    model,
-    tokenizer,
-    prompts,
-    stream,
-    responses,
-    max_new_tokens,
-    temperature=1.0,
-    batch_sequences=384,
-    top_k=0,
-    top_p=1.0,
-):
-    """Sample `responses` responses to each Prompt and pair them: the round's D_t.
+    model: torch.nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    *,
+    stream: Stream,
+) -> Pool:
+    """Sample `sampling.responses` responses to each Prompt and pair them: the round's D_t.
 
     A response's random numbers are named by `stream` and its prompt's id alone: neither the pool's
-    order, nor the batch size, nor the strategy moves them. top_k 0 and top_p 1 keep every token
-    (D9). Returns a Pool.
+    order, nor the batch size, nor the strategy moves them.
     """
     encoded = [encode_prompt(tokenizer, prompt.text) for prompt in prompts]
-    noise = [
-        stream.child(prompt.id).numpy().random((responses, max_new_tokens)) for prompt in prompts
-    ]
-    group, batch = shards(), max(1, batch_sequences // responses)
-    mine = group.share(len(prompts))
-    how = (temperature, top_k, top_p)
-    sampled = group.collect(
-        sample(model, encoded[mine], noise[mine], how, tokenizer.eos_token_id, batch)
-    )
-    drawn = [
+    shape = (sampling.responses, sampling.max_new_tokens)
+    noise = [stream.child(prompt.id).numpy().random(shape) for prompt in prompts]
+    sampled = sample(model, encoded, noise, sampling, tokenizer.eos_token_id)
+    drawn = tuple(
         Response(prompt.id, tokens, tokenizer.decode(tokens, skip_special_tokens=True))
-        for prompt, group in zip(prompts, sampled, strict=True)
-        for tokens in group
-    ]
-    prompt_index = np.repeat(np.arange(len(prompts)), responses)
-    return Pool(
-        tuple(prompts), tuple(encoded), tuple(drawn), prompt_index, _pairs(drawn, responses)
+        for prompt, responses in zip(prompts, sampled, strict=True)
+        for tokens in responses
     )
+    prompt_index = np.repeat(np.arange(len(prompts)), sampling.responses)
+    pairs = _pairs(drawn, sampling.responses)
+    return Pool(tuple(prompts), tuple(encoded), drawn, prompt_index, pairs)
 
 
-def sampling(settings):
-    """The arguments of `generate` that GenerationParams name (D9)."""
-    return {
-        name: getattr(settings, name)
-        for name in ("temperature", "batch_sequences", "top_k", "top_p")
-    }
-
-
-def _pairs(drawn, responses):
+def _pairs(drawn: Sequence[Response], responses: int) -> np.ndarray:
     """All pairs of one prompt's responses, (n, 2); the same response twice is no pair."""
     pairs = [
         (start + i, start + j)
@@ -70,52 +55,54 @@ def _pairs(drawn, responses):
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
-def pair_name(prompt, first, second):
+def pair_name(prompt: Prompt, first: Response, second: Response) -> PairName:
     """What two responses to a prompt are called, whichever comes first."""
     return prompt.id, frozenset((first.tokens, second.tokens))
 
 
-def without_labelled(pool, labelled):
-    """The pool without the pairs that were labelled before. Raises ValueError where none is
-    left.
-    """
+def without_labelled(pool: Pool, labelled: Iterable[LabelledPair]) -> Pool:
+    """The pool without the pairs that were labelled before; it may have none left."""
     known = {pair_name(p.prompt, p.chosen, p.rejected) for p in labelled}
     names = [
         pair_name(pool.prompts[pool.prompt_index[a]], pool.responses[a], pool.responses[b])
         for a, b in pool.pairs
     ]
-    fresh = [name not in known for name in names]
-    if not any(fresh):
-        raise ValueError(
-            f"the pool of {len(pool.prompts)} prompts has no pair to label: the policy writes one "
-            "response to each prompt, or "
-            "all were labelled; lower dpo.learning_rate, raise generation.temperature, or add "
-            "prompts"
-        )
-    return dataclasses.replace(pool, pairs=pool.pairs[np.array(fresh, dtype=bool)])
+    fresh = np.array([name not in known for name in names], dtype=bool)
+    return dataclasses.replace(pool, pairs=pool.pairs[fresh])
 
 
-def sample(model, prompts, noise, how, eos, batch_prompts):
-    """Token ids of the responses to each prompt: a list of lists of tuples, each ending with `eos`
-    unless cut.
+def sample(
+    model: torch.nn.Module,
+    prompts: Sequence[Tokens],
+    noise: Sequence[np.ndarray],
+    sampling: Sampling,
+    eos: int,
+) -> list[list[Tokens]]:
+    """Token ids of the responses to each prompt, each ending with `eos` unless cut.
 
     prompts: token id sequences; noise: for each an (m, steps) array of uniforms, one a token
-    (inverse CDF); how: (temperature, top_k, top_p).
+    (inverse CDF).
     """
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
-    result = [None] * len(prompts)
-    for start in range(0, len(order), batch_prompts):
-        chunk = order[start : start + batch_prompts]
-        drawn = _sample_batch(
-            model, [prompts[i] for i in chunk], np.stack([noise[i] for i in chunk]), how, eos
-        )
-        for i, group in zip(chunk, drawn, strict=True):
-            result[i] = group
+    result: list[list[Tokens]] = [[] for _ in prompts]
+    step = max(1, sampling.batch_sequences // sampling.responses)
+    for start in range(0, len(order), step):
+        chunk = order[start : start + step]
+        uniforms = np.stack([noise[i] for i in chunk])
+        drawn = _sample_batch(model, [prompts[i] for i in chunk], uniforms, sampling, eos)
+        for i, responses in zip(chunk, drawn, strict=True):
+            result[i] = responses
     return result
 
 
 @torch.inference_mode()
-def _sample_batch(model, prompts, noise, how, eos):
+def _sample_batch(
+    model: torch.nn.Module,
+    prompts: Sequence[Tokens],
+    noise: np.ndarray,
+    sampling: Sampling,
+    eos: int,
+) -> list[list[Tokens]]:
     device = next(model.parameters()).device
     count, copies, steps = noise.shape
     width = max(map(len, prompts))
@@ -137,7 +124,7 @@ def _sample_batch(model, prompts, noise, how, eos):
     tokens = torch.full((count * copies, steps), eos, device=device)
     alive = torch.ones(count * copies, dtype=torch.bool, device=device)
     for step in range(steps):
-        tokens[alive, step] = _draw(logits[alive], uniforms[alive, step], *how)
+        tokens[alive, step] = _draw(logits[alive], uniforms[alive, step], sampling)
         alive &= tokens[:, step] != eos
         if step + 1 == steps or not alive.any():
             break
@@ -147,7 +134,13 @@ def _sample_batch(model, prompts, noise, how, eos):
     return _until_eos(tokens.cpu(), copies, eos)
 
 
-def _step(model, ids, mask, positions, cache):
+def _step(
+    model: torch.nn.Module,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    positions: torch.Tensor,
+    cache: DynamicCache,
+) -> torch.Tensor:
     return model(
         input_ids=ids,
         attention_mask=mask,
@@ -158,20 +151,20 @@ def _step(model, ids, mask, positions, cache):
     ).logits[:, -1]
 
 
-def _draw(logits, uniforms, temperature, top_k, top_p):
+def _draw(logits: torch.Tensor, uniforms: torch.Tensor, sampling: Sampling) -> torch.Tensor:
     """One token a row by the inverse CDF: the first token whose cumulated probability passes the
     uniform.
     """
-    probability = torch.softmax(logits.float() / temperature, -1).double()
-    if top_k or top_p < 1:
-        probability = _truncated(probability, top_k, top_p)
+    probability = torch.softmax(logits.float() / sampling.temperature, -1).double()
+    if sampling.top_k or sampling.top_p < 1:
+        probability = _truncated(probability, sampling.top_k, sampling.top_p)
     cumulated = probability.cumsum(-1)
     return torch.searchsorted(
         cumulated, (uniforms * cumulated[:, -1]).unsqueeze(1), right=True
     ).squeeze(1)
 
 
-def _truncated(probability, top_k, top_p):
+def _truncated(probability: torch.Tensor, top_k: int, top_p: float) -> torch.Tensor:
     """Zero but for the `top_k` most probable tokens, and of those the fewest that hold `top_p` of
     all (D9); not rescaled.
     """
@@ -182,8 +175,8 @@ def _truncated(probability, top_k, top_p):
     return torch.zeros_like(probability).scatter_(-1, at, ordered)
 
 
-def _until_eos(tokens, copies, eos):
-    rows = []
+def _until_eos(tokens: torch.Tensor, copies: int, eos: int) -> list[list[Tokens]]:
+    rows: list[Tokens] = []
     for row in tokens.tolist():
         rows.append(tuple(row[: row.index(eos) + 1]) if eos in row else tuple(row))
     return [rows[start : start + copies] for start in range(0, len(rows), copies)]

@@ -5,19 +5,25 @@ each response's own from the module's input and the gradient of its output, proj
 drop it. grad r = beta grad log pi: the reference has no gradient, and beta is the caller's.
 """
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from activedpo_lib.method.logps import batch_logps, batches
+from activedpo_lib.method.logps import Batch, batch_logps, batches
 from activedpo_lib.method.memmap import MemmapRows
-from activedpo_lib.records import Features
+from activedpo_lib.method.models import weights_digest
+from activedpo_lib.method.projection import Projection
+from activedpo_lib.records import Budget, Features, Log, Tokens
 
 
-def adapter_modules(model):
+def adapter_modules(model: torch.nn.Module) -> dict[str, torch.nn.Linear]:
     """{name: linear} of the active adapter's lora_A and lora_B.
 
     Raises ValueError where there are none, or where the adapter has parameters of another kind
@@ -34,7 +40,7 @@ def adapter_modules(model):
     if not found:
         raise ValueError(
             "gradients are taken of a LoRA adapter: the model has none; wrap it with "
-            "models.with_adapter"
+            "adapters.with_adapter"
         )
     known = {f"{name}.weight" for name in found}
     others = [
@@ -52,13 +58,13 @@ def adapter_modules(model):
     return found
 
 
-def gradient_shapes(model):
+def gradient_shapes(model: torch.nn.Module) -> dict[str, tuple[int, int]]:
     """{module name: (rows, columns) of its weight}, what `make_projection` wants to know."""
     return {name: tuple(module.weight.shape) for name, module in adapter_modules(model).items()}
 
 
 @contextlib.contextmanager
-def _frozen(model):
+def _frozen(model: torch.nn.Module) -> Iterator[None]:
     """No parameter requires a gradient, the embeddings' output does, dropout is off; everything
     restored after.
     """
@@ -78,18 +84,19 @@ def _frozen(model):
 
 
 @contextlib.contextmanager
-def _collecting(modules, take):
+def _collecting(
+    modules: Mapping[str, torch.nn.Linear], take: Callable[[str, torch.Tensor], None]
+) -> Iterator[None]:
     """Inside, every backward pass calls take(name, gradient (b, parameters)) once for each of
     `modules`.
     """
 
-    def watch(name):
-        def forward_hook(_module, inputs, output):
-            seen = [
-                inputs[0].detach()
-            ]  # let go as the backward pass goes, as autograd does with its own
+    def watch(name: str) -> Callable[..., None]:
+        def forward_hook(_module: Any, inputs: Any, output: torch.Tensor) -> None:
+            # Let go as the backward pass goes, as autograd does with its own.
+            seen = [inputs[0].detach()]
 
-            def backward_hook(gradient):
+            def backward_hook(gradient: torch.Tensor) -> None:
                 # Float32 from here on: in bfloat16 the sum over positions alone loses 0.8 %.
                 each = torch.bmm(gradient.float().transpose(1, 2), seen.pop().float())
                 take(name, each.flatten(1))
@@ -107,43 +114,49 @@ def _collecting(modules, take):
 
 
 def response_features(
-    model, prompts, responses, projection, token_budget=4096, folder=None, limit_mib=64, log=print
-):
+    policy: torch.nn.Module,
+    prompts: Sequence[Tokens],
+    responses: Sequence[Tokens],
+    projection: Projection,
+    budget: Budget = Budget(),  # noqa: B008 - it is immutable
+    log: Log = print,
+) -> Features:
     """grad log pi(y|x) with respect to the adapter, projected, for each response.
 
-    model: a PeftModel with an active LoRA adapter; prompts, responses: n token id sequences each
-    (responses not empty); projection: from `make_projection`; token_budget: padded tokens of one
-    batch; folder: features of more than `limit_mib` MiB go to a file there, and a pass that was
-    stopped goes on from it; log: called with lines of progress. Returns Features(phi (n,
-    projection.dim), norm (n,): the l2 norm before projection, tokens (n,): the response's length),
-    float32, in the caller's order. Raises ValueError where the model is not of that kind, or a
-    module of the adapter takes no part in log pi.
+    policy: a PeftModel with an active LoRA adapter; prompts, responses: n token id sequences each
+    (responses not empty); projection: from `make_projection`; budget: tokens of one batch, and the
+    folder where large features go, from which a stopped pass goes on.
+    Returns Features(phi (n, projection.dim), norm (n,): the l2 norm before projection, tokens (n,):
+    the response's length), float32, in the caller's order. Raises ValueError where the model is not
+    of that kind, or a module of the adapter takes no part in log pi.
     """
-    device, modules = next(model.parameters()).device, adapter_modules(model)
-    made_from = _digest(modules, prompts, responses, projection, token_budget) if folder else ""
-    rows = MemmapRows(
-        len(prompts), projection.dim + 1, device, folder, "features", made_from, limit_mib
-    )
+    device, modules = next(policy.parameters()).device, adapter_modules(policy)
+    file = "features"
+    if budget.folder is not None:
+        file += f"-{_digest(policy, prompts, responses, projection, budget.tokens)}"
+    rows = MemmapRows((len(prompts), projection.dim + 1), file, budget, device)
     progress = Progress("gradients of responses", len(prompts), log)
-    with _frozen(model):
-        for batch in batches(prompts, responses, token_budget, device):
+    with _frozen(policy):
+        for batch in batches(prompts, responses, budget.tokens, device):
             progress(rows.count())
             if not rows.has(list(batch.rows)):
-                rows.put(list(batch.rows), _batch_features(model, modules, projection, batch))
+                rows.put(list(batch.rows), _batch_features(policy, modules, projection, batch))
     found = rows.numpy()
-    return Features(
-        found[:, :-1],
-        found[:, -1],
-        np.array([len(response) for response in responses], dtype=np.float32),
-    )
+    lengths = np.array([len(response) for response in responses], dtype=np.float32)
+    return Features(found[:, :-1], found[:, -1], lengths)
 
 
-def _batch_features(model, modules, projection, batch):
+def _batch_features(
+    model: torch.nn.Module,
+    modules: Mapping[str, torch.nn.Linear],
+    projection: Projection,
+    batch: Batch,
+) -> torch.Tensor:
     """(b, d + 1): projected gradients, and in the last column their norms before projection."""
     out = torch.zeros(len(batch.rows), projection.dim + 1, device=batch.input_ids.device)
     squares, missing = torch.zeros(len(out), device=out.device), set(modules)
 
-    def take(name, gradient):
+    def take(name: str, gradient: torch.Tensor) -> None:
         projection.add(out[:, :-1], name, gradient)
         squares.add_(gradient.square().sum(1))
         missing.discard(name)
@@ -159,15 +172,18 @@ def _batch_features(model, modules, projection, batch):
     return out
 
 
-def _digest(modules, prompts, responses, projection, token_budget):
-    """Names all that features are computed from: the policy's adapter, the sequences, the
-    projection, the batches.
+def _digest(
+    policy: torch.nn.Module,
+    prompts: Sequence[Tokens],
+    responses: Sequence[Tokens],
+    projection: Projection,
+    token_budget: int,
+) -> str:
+    """Names all that features are computed from: the policy's weights, base and adapter, and their
+    types; the sequences; the projection; the batches.
     """
-    digest = hashlib.sha256(
-        repr((projection.kind, projection.dim, projection.seed, token_budget)).encode()
-    )
-    for module in modules.values():
-        digest.update(module.weight.detach().float().cpu().numpy().tobytes())
+    how = (projection.kind, projection.dim, projection.seed, token_budget)
+    digest = hashlib.sha256(repr((weights_digest(policy), how)).encode())
     for sequences in (prompts, responses):
         digest.update(repr(sequences).encode())
     return digest.hexdigest()[:16]
@@ -178,18 +194,20 @@ class Progress:
     time left.
     """
 
-    def __init__(self, what, total, log=print, every=15.0, clock=time.monotonic):
-        self._what, self._total, self._say, self._every, self._clock = (
-            what,
-            total,
-            log,
-            every,
-            clock,
-        )
+    def __init__(
+        self,
+        what: str,
+        total: int,
+        log: Log = print,
+        every: float = 15.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._what, self._total, self._log = what, total, log
+        self._every, self._clock = every, clock
         self._start = self._last = clock()
-        self._first = None
+        self._first: int | None = None
 
-    def __call__(self, done):
+    def __call__(self, done: int) -> None:
         now = self._clock()
         if self._first is None:  # where a resumed pass began: its rate is that of this process
             self._first, self._start = done, now
@@ -198,4 +216,4 @@ class Progress:
         self._last = now
         rate = (done - self._first) / (now - self._start)
         left = (self._total - done) / rate
-        self._say(f"{self._what}: {done:,}/{self._total:,}, {rate:.1f}/s, {left / 60:.1f} min left")
+        self._log(f"{self._what}: {done:,}/{self._total:,}, {rate:.1f}/s, {left / 60:.1f} min left")

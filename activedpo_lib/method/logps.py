@@ -1,12 +1,20 @@
-"""Batches of prompts with their responses, and the responses' log-probabilities."""
+"""What a policy says of given responses: log-probabilities, implicit rewards, entropies, and
+pi_SFT's hidden states; in batches.
+"""
 
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from peft import PeftModel
 
-from activedpo_lib.method.formulas import sequence_logp
-from activedpo_lib.shards import shards
+from activedpo_lib.method.adapters import sft_weights
+from activedpo_lib.method.formulas import implicit_reward, sequence_logp
+from activedpo_lib.records import Tokens
 
 
 class Batch(NamedTuple):
@@ -24,10 +32,16 @@ class Batch(NamedTuple):
     labels: torch.Tensor
 
 
-def batches(prompts, responses, token_budget, device="cpu"):
+def batches(
+    prompts: Sequence[Tokens],
+    responses: Sequence[Tokens],
+    token_budget: int,
+    device: torch.device | str = "cpu",
+) -> Iterator[Batch]:
     """Yield Batches of at most `token_budget` padded tokens (or one sequence), sorted by length.
 
-    prompts, responses: equally many sequences of token ids; responses must not be empty.
+    prompts, responses: equally many sequences of token ids; responses must not be empty. Raises
+    ValueError where there are not as many prompts as responses.
     """
     if len(prompts) != len(responses):
         raise ValueError(
@@ -35,7 +49,8 @@ def batches(prompts, responses, token_budget, device="cpu"):
             "responses"
         )
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), len(responses[i]), i))
-    rows, width, depth = [], 0, 0
+    rows: list[int] = []
+    width = depth = 0
     for i in order:
         wider, deeper = max(width, len(prompts[i])), max(depth, len(responses[i]))
         if rows and (len(rows) + 1) * (wider + deeper) > token_budget:
@@ -47,17 +62,19 @@ def batches(prompts, responses, token_budget, device="cpu"):
         yield _batch(rows, prompts, responses, device)
 
 
-def _batch(rows, prompts, responses, device):
+def _batch(
+    rows: list[int],
+    prompts: Sequence[Tokens],
+    responses: Sequence[Tokens],
+    device: torch.device | str,
+) -> Batch:
     width = max(len(prompts[i]) for i in rows)
     depth = max(len(responses[i]) for i in rows)
     ids = torch.zeros(len(rows), width + depth, dtype=torch.long)
     mask = torch.zeros_like(ids)
     labels = torch.full((len(rows), depth), -100)
     for at, i in enumerate(rows):
-        prompt, response = (
-            torch.tensor(prompts[i], dtype=torch.long),
-            torch.tensor(responses[i], dtype=torch.long),
-        )
+        prompt, response = (torch.tensor(part[i]) for part in (prompts, responses))
         ids[at, width - len(prompt) : width] = prompt
         ids[at, width : width + len(response)] = response
         mask[at, width - len(prompt) : width + len(response)] = 1
@@ -66,7 +83,7 @@ def _batch(rows, prompts, responses, device):
     return Batch(tuple(rows), *(tensor.to(device) for tensor in (ids, mask, positions, labels)))
 
 
-def batch_logps(model, batch):
+def batch_logps(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """log pi(y|x) of a batch, (b,) nats; only the response's positions reach `lm_head`."""
     logits = model(
         input_ids=batch.input_ids,
@@ -79,15 +96,85 @@ def batch_logps(model, batch):
 
 
 @torch.inference_mode()
-def response_logps(model, prompts, responses, token_budget=4096):
+def response_logps(
+    model: torch.nn.Module,
+    prompts: Sequence[Tokens],
+    responses: Sequence[Tokens],
+    token_budget: int = 4096,
+) -> np.ndarray:
     """log pi(y|x), (n,) float32 nats, on the CPU: prompts and responses as token ids, sums over
     response tokens (D1).
     """
-    group = shards()
-    mine = group.share(len(prompts))
-    logps = torch.zeros(mine.stop - mine.start)
-    for batch in batches(
-        prompts[mine], responses[mine], token_budget, next(model.parameters()).device
-    ):
+    logps = torch.zeros(len(prompts))
+    for batch in batches(prompts, responses, token_budget, next(model.parameters()).device):
         logps[list(batch.rows)] = batch_logps(model, batch).float().cpu()
-    return np.concatenate(group.collect([logps.numpy()]))
+    return logps.numpy()
+
+
+@contextlib.contextmanager
+def reference(policy: PeftModel) -> Iterator[PeftModel]:
+    """Inside, the policy is pi_SFT: its adapter is off, and what was folded into its base taken out
+    (D12).
+    """
+    with policy.disable_adapter(), sft_weights(policy.get_base_model()):
+        yield policy
+
+
+def reference_logps(
+    policy: PeftModel,
+    prompts: Sequence[Tokens],
+    responses: Sequence[Tokens],
+    token_budget: int = 4096,
+) -> np.ndarray:
+    """log pi_ref(y|x), (n,) float32 nats; token ids in."""
+    with reference(policy):
+        return response_logps(policy, prompts, responses, token_budget)
+
+
+def implicit_rewards(
+    policy: PeftModel,
+    prompts: Sequence[Tokens],
+    responses: Sequence[Tokens],
+    beta: float,
+    token_budget: int = 4096,
+) -> np.ndarray:
+    """r(x, y) under the policy, its reference pi_SFT (the adapter off), (n,) float32 nats; token
+    ids in.
+    """
+    ours = response_logps(policy, prompts, responses, token_budget)
+    return implicit_reward(ours, reference_logps(policy, prompts, responses, token_budget), beta)
+
+
+def predictive_entropy(logps: np.ndarray, prompt_index: np.ndarray, prompts: int) -> np.ndarray:
+    """H(x) = -(1/N) sum_n log pi(y_n | x) over each prompt's own samples, (prompts,) nats (Muldrew
+    et al. 2024).
+
+    logps: (n,) sums over tokens, not length-normalised; prompt_index: (n,) each sample's prompt.
+    """
+    counts = np.bincount(prompt_index, minlength=prompts)
+    return -np.bincount(prompt_index, weights=logps, minlength=prompts) / counts
+
+
+@torch.inference_mode()
+def last_hidden_states(
+    policy: PeftModel,
+    prompts: Sequence[Tokens],
+    responses: Sequence[Tokens],
+    token_budget: int = 4096,
+) -> np.ndarray:
+    """pi_SFT's last hidden state at the last response token, (n, h) float32: APO's features."""
+    hidden = np.zeros((len(prompts), policy.config.hidden_size), dtype=np.float32)
+    with reference(policy):
+        decoder = policy.get_base_model().get_decoder()
+        for batch in batches(prompts, responses, token_budget, next(policy.parameters()).device):
+            states = decoder(
+                input_ids=batch.input_ids,
+                attention_mask=batch.attention_mask,
+                position_ids=batch.position_ids,
+                use_cache=False,
+            ).last_hidden_state
+            lengths = (batch.labels != -100).sum(1)
+            last = batch.input_ids.shape[1] - batch.labels.shape[1] + lengths - 1
+            found = states[torch.arange(len(last), device=last.device), last].float().cpu().numpy()
+            hidden[list(batch.rows)] = found
+    return hidden

@@ -2,10 +2,15 @@
 pass resumes.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+
+from activedpo_lib.records import Budget
 
 MIB = 1 << 20
 
@@ -13,32 +18,37 @@ MIB = 1 << 20
 class MemmapRows:
     """An (n, d) float32 matrix filled in any order.
 
-    It is a tensor on `device`; where it is larger than `limit_mib` MiB and there is a `folder`, it
-    is a file there, named `name` and by the digest `made_from` of all that it is computed from:
-    opened again, it still has the rows that were put.
+    It is a tensor on `device`; where it is larger than the budget's `memory_mib` and there is a
+    `folder`, it is a file there. `file` names all that it is computed from: opened again, it still
+    has the rows that were put.
     """
 
     def __init__(
-        self, count, dimensions, device="cpu", folder=None, name="rows", made_from="", limit_mib=64
-    ):
-        self.values, self._done = None, np.zeros(count, dtype=bool)
-        if folder is None or count * dimensions * 4 <= limit_mib * MIB:
-            self.values = torch.zeros(count, dimensions, device=device)
+        self,
+        shape: tuple[int, int],
+        file: str,
+        budget: Budget = Budget(),  # noqa: B008 - it is immutable
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.values: torch.Tensor | None = None
+        self._done: np.ndarray = np.zeros(shape[0], dtype=bool)
+        if budget.folder is None or shape[0] * shape[1] * 4 <= budget.memory_mib * MIB:
+            self.values = torch.zeros(*shape, device=device)
             return
-        path = Path(folder) / f"{name}-{made_from}.f32"
+        path = Path(budget.folder) / f"{file}.f32"
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = _mapped(path, (count, dimensions), np.float32)
-        self._done = _mapped(path.with_suffix(".done"), (count,), bool)
+        self._file = _mapped(path, shape, np.float32)
+        self._done = _mapped(path.with_suffix(".done"), shape[:1], bool)
 
-    def has(self, rows):
+    def has(self, rows: Any) -> bool:
         """Whether these rows were put before, by this process or by one that was stopped."""
         return bool(self._done[rows].all())
 
-    def count(self):
+    def count(self) -> int:
         """How many rows were put."""
         return int(self._done.sum())
 
-    def put(self, rows, values):
+    def put(self, rows: Any, values: torch.Tensor) -> None:
         """Set `rows` to `values` (m, d); on disk before they count as done."""
         if self.values is None:
             self._file[rows] = values.float().cpu().numpy()
@@ -47,12 +57,12 @@ class MemmapRows:
             self.values[rows] = values.float().to(self.values.device)
         self._done[rows] = True
 
-    def numpy(self):
+    def numpy(self) -> np.ndarray:
         """The matrix as an array, memory-mapped where it is a file."""
         return self._file if self.values is None else self.values.cpu().numpy()
 
 
-def _mapped(path, shape, dtype):
+def _mapped(path: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap:
     """The file as a writable array; new files, and those of another size, start as zeros."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     whole = path.is_file() and path.stat().st_size == size

@@ -1,6 +1,11 @@
-"""Models: tokenizers, policies and adapters; small ones from a config, others from a folder."""
+"""Tokenizers and policies: small ones from a config, others from a folder."""
 
-import contextlib
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from transformers import (
@@ -8,17 +13,21 @@ from transformers import (
     AutoTokenizer,
     GemmaConfig,
     LlamaConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
 
+from activedpo_lib.records import Prompt, Tokens
 from activedpo_lib.runtime import device, need_files, quiet, read_config, seeded
+from activedpo_lib.streams import Stream
 
 EOS, PAD, UNKNOWN = "</s>", "<pad>", "<unk>"
-# With the usual 0.02, copying from the prompt is not learned in the time (world.md).
+# With the usual 0.02, copying from the prompt is not learned in the time.
 INITIALIZER_RANGE = 0.08
 
 
-def word_tokenizer(words):
+def word_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
     """A tokenizer of whole words split at whitespace: the built-in world's."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
@@ -29,7 +38,7 @@ def word_tokenizer(words):
     return _fast(tokenizer)
 
 
-def bpe_tokenizer(texts, size):
+def bpe_tokenizer(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer of at most `size` tokens, trained on `texts`."""
     from tokenizers import ByteLevelBPETokenizer
 
@@ -40,26 +49,33 @@ def bpe_tokenizer(texts, size):
     return _fast(trained._tokenizer)
 
 
-def _fast(tokenizer):
+def _fast(tokenizer: Any) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=EOS, pad_token=PAD, unk_token=UNKNOWN
     )
 
 
-def new_policy(
-    family, vocabulary, hidden_size, layers, heads, stream, key_value_heads=0, intermediate_size=0
-):
-    """A randomly initialised Llama or Gemma with tied embeddings; `vocabulary` tokens, PAD = 0, EOS
-    = 1.
-
-    key_value_heads 0: all heads (Llama) or one (Gemma); intermediate_size 0: 8/3 of hidden_size.
+class PolicySize(NamedTuple):
+    """Shape of a small policy. key_value_heads 0: all heads (Llama) or one (Gemma);
+    intermediate_size 0: 8/3 of hidden_size.
     """
-    shared = {
-        "vocab_size": vocabulary,
-        "hidden_size": hidden_size,
-        "intermediate_size": intermediate_size or 8 * hidden_size // 3,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
+
+    vocabulary: int
+    hidden_size: int
+    layers: int
+    heads: int
+    key_value_heads: int = 0
+    intermediate_size: int = 0
+
+
+def new_policy(family: str, size: PolicySize, *, stream: Stream) -> PreTrainedModel:
+    """A randomly initialised "llama" or "gemma" with tied embeddings; PAD = 0, EOS = 1."""
+    shared: dict[str, Any] = {
+        "vocab_size": size.vocabulary,
+        "hidden_size": size.hidden_size,
+        "intermediate_size": size.intermediate_size or 8 * size.hidden_size // 3,
+        "num_hidden_layers": size.layers,
+        "num_attention_heads": size.heads,
         "tie_word_embeddings": True,
         "initializer_range": INITIALIZER_RANGE,
         "max_position_embeddings": 2048,
@@ -68,22 +84,23 @@ def new_policy(
         "bos_token_id": None,
     }
     if family == "gemma":
-        shared |= {"head_dim": hidden_size // heads, "num_key_value_heads": key_value_heads or 1}
-    elif key_value_heads:
-        shared["num_key_value_heads"] = key_value_heads
+        shared["head_dim"] = size.hidden_size // size.heads
+        shared["num_key_value_heads"] = size.key_value_heads or 1
+    elif size.key_value_heads:
+        shared["num_key_value_heads"] = size.key_value_heads
     config = {"llama": LlamaConfig, "gemma": GemmaConfig}[family](**shared)
     with seeded(stream):
         return AutoModelForCausalLM.from_config(config)
 
 
-def save(model, tokenizer, folder):
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path | str) -> None:
     """Write model and tokenizer to `folder`, as the load functions read them."""
     with quiet():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
 
-def load_tokenizer(folder):
+def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
     """The tokenizer of a local model folder. Raises FileNotFoundError naming what is missing."""
     need_files(folder, "config.json", "tokenizer.json")
     with quiet():
@@ -95,7 +112,7 @@ def load_tokenizer(folder):
     return tokenizer
 
 
-def load_policy(folder, dtype="float32"):
+def load_policy(folder: Path | str, dtype: str = "float32") -> PreTrainedModel:
     """The causal LM of a local model folder, on the accelerator if there is one, in eval mode."""
     found = read_config(folder, "model.safetensors").get("architectures") or ["of no architecture"]
     if not found[0].endswith("ForCausalLM"):
@@ -118,7 +135,12 @@ def load_policy(folder, dtype="float32"):
     return model.to(device()).eval()
 
 
-def check_context(model, tokenizer, prompts, max_new_tokens):
+def check_context(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Iterable[Prompt],
+    max_new_tokens: int,
+) -> None:
     """Raise ValueError naming the first Prompt that leaves no room for a response in the model's
     context.
     """
@@ -133,108 +155,31 @@ def check_context(model, tokenizer, prompts, max_new_tokens):
             )
 
 
-def lora_config(rank, alpha, targets):
-    """LoRA without dropout: the gradients that pick must be the model's own."""
-    from peft import LoraConfig
-
-    return LoraConfig(
-        r=rank,
-        lora_alpha=alpha,
-        target_modules=list(targets),
-        lora_dropout=0.0,
-        task_type="CAUSAL_LM",
-    )
-
-
-def with_adapter(base, config, stream):
-    """`base` with a fresh adapter: B = 0, so the policy is still pi_SFT; adapter off, it always is
-    (D12).
-    """
-    from peft import get_peft_model
-
-    with seeded(stream), quiet():
-        return get_peft_model(base, config).eval()
-
-
-def merge_adapter(policy):
-    """The policy's base with its adapter folded in (D12); it remembers pi_SFT's weights, which stay
-    the reference.
-    """
-    base = policy.get_base_model()
-    kept = base.__dict__.setdefault("sft_weights", {})
-    for name, module in base.named_modules():
-        if hasattr(module, "base_layer"):
-            kept.setdefault(name, module.base_layer.weight.detach().clone())
-    merged = policy.merge_and_unload()
-    merged.__dict__["sft_weights"] = kept
-    return merged.eval()
-
-
-@contextlib.contextmanager
-def sft_weights(base):
-    """Inside, a base that adapters were folded into has pi_SFT's weights again; any other is left
-    as it is.
-    """
-    layers = {name: base.get_submodule(name) for name in base.__dict__.get("sft_weights", {})}
-    weights = {name: getattr(layer, "base_layer", layer).weight for name, layer in layers.items()}
-    folded = {name: weight.data for name, weight in weights.items()}
-    for name, weight in weights.items():
-        weight.data = base.__dict__["sft_weights"][name]
-    try:
-        yield base
-    finally:
-        for name, weight in weights.items():
-            weight.data = folded[name]
-
-
-def bare(base):
-    """The base as it was loaded: without adapters that earlier policies left on it, and with
-    pi_SFT's weights.
-
-    Those policies are of no use afterwards.
-    """
-    for name, module in list(base.named_modules()):
-        if hasattr(module, "base_layer"):
-            base.set_submodule(name, module.base_layer)
-    base.__dict__.pop("peft_config", None)
-    return unmerge(base)
-
-
-def unmerge(base):
-    """The base with pi_SFT's weights for good."""
-    for name, weight in base.__dict__.pop("sft_weights", {}).items():
-        base.get_submodule(name).weight.data = weight
-    return base
-
-
-def adapter_state(policy):
-    """The adapter's tensors by name, on the CPU."""
-    from peft import get_peft_model_state_dict
-
-    return {
-        name: value.detach().cpu().clone()
-        for name, value in get_peft_model_state_dict(policy).items()
-    }
-
-
-def set_adapter_state(policy, state):
-    """Put `state` (from `adapter_state`) into the policy's adapter."""
-    from peft import set_peft_model_state_dict
-
-    set_peft_model_state_dict(policy, state)
-    return policy
-
-
-def encode_prompt(tokenizer, text):
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str) -> Tokens:
     """A prompt's token ids, with BOS where the tokenizer has one (Gemma needs it)."""
     return tuple(tokenizer(text)["input_ids"])
 
 
-def encode_response(tokenizer, text):
+def encode_response(tokenizer: PreTrainedTokenizerBase, text: str) -> Tokens:
     """A response's token ids, EOS at the end."""
     return (*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id)
 
 
-def encode_pair(tokenizer, prompt, response):
+def encode_pair(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str) -> Tokens:
     """Prompt and response as a reward model reads them."""
     return encode_prompt(tokenizer, prompt) + encode_response(tokenizer, response)
+
+
+def weights_digest(model: torch.nn.Module) -> str:
+    """A name, 16 hex digits, of all weights with their names and types: their raw bits summed along
+    rows and along columns, exactly, so that no copy of a large model is made.
+    """
+    digest = hashlib.sha256()
+    for name, weight in model.named_parameters():
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        kind = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[weight.itemsize]
+        bits = weight.detach().contiguous().view(kind)
+        bits = bits.reshape(-1, bits.shape[-1]) if bits.dim() else bits.reshape(1, 1)
+        for along in (0, 1):
+            digest.update(bits.sum(along, dtype=torch.int64).cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]

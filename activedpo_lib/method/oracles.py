@@ -2,25 +2,34 @@
 labels.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
 import numpy as np
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from activedpo_lib.method.formulas import preference_probability
 from activedpo_lib.method.models import encode_pair
-from activedpo_lib.records import LabelledPair
+from activedpo_lib.records import LabelledPair, Pair, Prompt, Score
+from activedpo_lib.streams import Stream
 
 
 class OracleFailed(RuntimeError):
     """The oracle gave a reward that is not a finite number."""
 
 
-def reward_model_score(model, tokenizer, batch_size=128):
+def reward_model_score(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: int = 128
+) -> Score:
     """`score(prompts, texts) -> (n,) float64` of a reward model, one logit for each (prompt,
     response).
     """
 
     @torch.inference_mode()
-    def score(prompts, texts):
+    def score(prompts: Sequence[Prompt], texts: Sequence[str]) -> np.ndarray:
         device = next(model.parameters()).device
         encoded = [
             encode_pair(tokenizer, p.text, text) for p, text in zip(prompts, texts, strict=True)
@@ -43,7 +52,9 @@ def reward_model_score(model, tokenizer, batch_size=128):
     return score
 
 
-def classifier_score(model, tokenizer, batch_size=32):
+def classifier_score(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: int = 32
+) -> Score:
     """`score(prompts, texts)` of a sequence classifier that reads (question, answer), as the
     paper's oracles do (footnote 2).
 
@@ -52,7 +63,7 @@ def classifier_score(model, tokenizer, batch_size=32):
     """
 
     @torch.inference_mode()
-    def score(prompts, texts):
+    def score(prompts: Sequence[Prompt], texts: Sequence[str]) -> np.ndarray:
         device = next(model.parameters()).device
         questions, answers = (
             [p.question or p.text for p in prompts],
@@ -76,14 +87,14 @@ def classifier_score(model, tokenizer, batch_size=32):
     return score
 
 
-def utility_score(utility):
+def utility_score(utility: Callable[[Prompt, str], float]) -> Score:
     """`score(prompts, texts)` of the built-in world's known truth."""
     return lambda prompts, texts: finite(
         np.array([utility(p, text) for p, text in zip(prompts, texts, strict=True)]), "the utility"
     )
 
 
-def finite(rewards, who):
+def finite(rewards: np.ndarray, who: str) -> np.ndarray:
     """`rewards`, or OracleFailed naming how many are NaN or infinite."""
     bad = int((~np.isfinite(rewards)).sum())
     if bad:
@@ -94,7 +105,15 @@ def finite(rewards, who):
     return rewards
 
 
-def label(score, pairs, stream, rule="argmax", flip=0.0, round=0):
+def label(
+    score: Score,
+    pairs: Sequence[Pair],
+    rule: Literal["argmax", "bradley_terry"] = "argmax",
+    flip: float = 0.0,
+    round: int = 0,
+    *,
+    stream: Stream,
+) -> tuple[LabelledPair, ...]:
     """The oracle's answers to the picked Pairs (Alg. 1 l. 10): LabelledPairs in the same order.
 
     rule: "argmax" of the reward, or a "bradley_terry" draw (Eq. 1); flip: probability that an
@@ -114,12 +133,10 @@ def label(score, pairs, stream, rule="argmax", flip=0.0, round=0):
     else:
         raise ValueError(f"the label rule is argmax or bradley_terry, not {rule!r} (D10)")
     wins = wins ^ (stream.child("flip").uniforms(names) < flip)
-    return tuple(
-        LabelledPair(
-            pair.prompt,
-            pair.prompt_tokens,
-            *((pair.first, pair.second) if win else (pair.second, pair.first)),
-            round,
-        )
-        for pair, win in zip(pairs, wins, strict=True)
-    )
+    return tuple(answered(pair, bool(win), round) for pair, win in zip(pairs, wins, strict=True))
+
+
+def answered(pair: Pair, first_wins: bool, round: int) -> LabelledPair:
+    """The Pair with its answer: which response is chosen, and in which round it was asked about."""
+    both = (pair.first, pair.second) if first_wins else (pair.second, pair.first)
+    return LabelledPair(pair.prompt, pair.prompt_tokens, *both, round)

@@ -2,18 +2,25 @@
 picked.
 """
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+from peft import PeftModel
+from transformers import PreTrainedTokenizerBase
 
 from activedpo_lib.method.formulas import preference_probability, share_above
 from activedpo_lib.method.generation import without_labelled
-from activedpo_lib.method.measures import implicit_rewards
+from activedpo_lib.method.logps import implicit_rewards
 from activedpo_lib.method.models import encode_prompt, encode_response
-from activedpo_lib.records import LabelledPair, Pool, Prompt, Response
+from activedpo_lib.method.oracles import answered
+from activedpo_lib.records import Comparison, LabelledPair, Pair, Pool, Prompt, Response, Task
+from activedpo_lib.streams import Stream
 
 
-def replay_task(task):
+def replay_task(task: Task) -> Task:
     """The task with one pool prompt a comparison; the human's answer is hidden in its facts until
     it is revealed.
     """
@@ -29,7 +36,13 @@ def replay_task(task):
     return dataclasses.replace(task, prompts=prompts, comparisons=())
 
 
-def comparison_pool(tokenizer, prompts, stream, labelled):
+def comparison_pool(
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    labelled: Iterable[LabelledPair],
+    *,
+    stream: Stream,
+) -> Pool:
     """The Pool of these comparisons, which of the two is first drawn by name, without those
     labelled before.
     """
@@ -45,41 +58,40 @@ def comparison_pool(tokenizer, prompts, stream, labelled):
     )
     pairs = np.arange(2 * len(prompts)).reshape(-1, 2)
     encoded = tuple(encode_prompt(tokenizer, prompt.text) for prompt in prompts)
-    return without_labelled(
-        Pool(tuple(prompts), encoded, responses, np.repeat(np.arange(len(prompts)), 2), pairs),
-        labelled,
-    )
+    prompt_index = np.repeat(np.arange(len(prompts)), 2)
+    pool = Pool(tuple(prompts), encoded, responses, prompt_index, pairs)
+    return without_labelled(pool, labelled)
 
 
-def reveal(pairs, round=0):
+def reveal(pairs: Iterable[Pair], round: int = 0) -> tuple[LabelledPair, ...]:
     """The LabelledPairs that the humans made of these Pairs."""
     return tuple(
-        LabelledPair(
-            pair.prompt,
-            pair.prompt_tokens,
-            *(
-                (pair.first, pair.second)[
-                    :: 1 if pair.first.text == pair.prompt.facts["chosen"] else -1
-                ]
-            ),
-            round,
-        )
-        for pair in pairs
+        answered(pair, pair.first.text == pair.prompt.facts["chosen"], round) for pair in pairs
     )
 
 
-def agreement(policy, tokenizer, held_out, beta, token_budget=4096):
-    """How well the implicit reward tells what humans chose of the held-out Comparisons.
-
-    agreement: the share of comparisons with r(chosen) > r(rejected), ties half; nll: mean -log
-    sigma(r_w - r_l), nats.
-    """
+def held_out_rewards(
+    policy: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    held_out: Sequence[Comparison],
+    beta: float,
+    token_budget: int = 4096,
+) -> np.ndarray:
+    """The implicit rewards (n, 2) of the chosen and the rejected response, float64 nats."""
     prompts = [encode_prompt(tokenizer, row.prompt) for row in held_out] * 2
     texts = [row.chosen for row in held_out] + [row.rejected for row in held_out]
-    rewards = implicit_rewards(
-        policy, prompts, [encode_response(tokenizer, text) for text in texts], beta, token_budget
-    )
-    chosen, rejected = np.split(rewards.astype(np.float64), 2)
+    responses = [encode_response(tokenizer, text) for text in texts]
+    rewards = implicit_rewards(policy, prompts, responses, beta, token_budget)
+    return rewards.astype(np.float64).reshape(2, -1).T
+
+
+def agreement(rewards: np.ndarray) -> dict[str, float]:
+    """How well the implicit reward tells what humans chose, from `held_out_rewards` (n, 2).
+
+    agreement: the share of comparisons with r(chosen) > r(rejected), ties half; nll: mean
+    -log sigma(r_w - r_l), nats.
+    """
+    chosen, rejected = rewards.T
     return {
         "agreement": share_above(chosen, rejected),
         "nll": float(-np.log(preference_probability(chosen, rejected)).mean()),

@@ -1,6 +1,9 @@
 """The reward model: a causal backbone with a head that sees every position."""
 
-from typing import ClassVar
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -14,6 +17,7 @@ from transformers import (
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from activedpo_lib.runtime import device, quiet, read_config, seeded
+from activedpo_lib.streams import Stream
 
 
 class PooledRewardConfig(PretrainedConfig):
@@ -21,7 +25,7 @@ class PooledRewardConfig(PretrainedConfig):
 
     model_type: ClassVar[str] = "pooled_reward"
 
-    def __init__(self, backbone=None, **kwargs):
+    def __init__(self, backbone: dict[str, Any] | None = None, **kwargs: Any) -> None:
         self.backbone = backbone or {}
         super().__init__(num_labels=1, **kwargs)
 
@@ -30,13 +34,13 @@ class PooledRewardModel(PreTrainedModel):
     """r(x, y): (b,) from a causal backbone and a head that sees every position (mean and maximum
     over positions).
 
-    A head on the last token alone learned next to nothing at this size (world.md).
+    A head on the last token alone learned next to nothing at this size.
     """
 
     config: PooledRewardConfig
     base_model_prefix = "model"
 
-    def __init__(self, config):
+    def __init__(self, config: PooledRewardConfig) -> None:
         super().__init__(config)
         backbone = dict(config.backbone)
         self.model = AutoModel.from_config(
@@ -48,7 +52,9 @@ class PooledRewardModel(PreTrainedModel):
         self.score = nn.Linear(2 * width, 1)
         self.post_init()
 
-    def forward(self, input_ids, attention_mask=None, **_):
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: Any
+    ) -> SequenceClassifierOutput:
         hidden = self.model(
             input_ids=input_ids, attention_mask=attention_mask, use_cache=False
         ).last_hidden_state
@@ -62,7 +68,7 @@ class PooledRewardModel(PreTrainedModel):
         return SequenceClassifierOutput(logits=self.score(features))
 
 
-def new_reward_model(base, stream):
+def new_reward_model(base: PreTrainedModel, *, stream: Stream) -> PooledRewardModel:
     """A reward model on the backbone of the causal LM `base`, its head freshly initialised."""
     config = PooledRewardConfig(
         backbone=base.config.to_dict(), pad_token_id=base.config.pad_token_id
@@ -73,12 +79,12 @@ def new_reward_model(base, stream):
     return model
 
 
-def is_own(folder):
+def is_own(folder: Path | str) -> bool:
     """Whether the folder holds a reward model of this project."""
     return read_config(folder).get("model_type") == PooledRewardConfig.model_type
 
 
-def load_classifier(folder):
+def load_classifier(folder: Path | str) -> PreTrainedModel:
     """A sequence classifier with one logit, as reward-model-deberta-v3-large has (footnote 2)."""
     config = read_config(folder, "model.safetensors")
     found = (config.get("architectures") or ["of no architecture"])[0]
@@ -95,7 +101,7 @@ def load_classifier(folder):
     return model.to(device()).eval()
 
 
-def load_reward_model(folder):
+def load_reward_model(folder: Path | str) -> PooledRewardModel:
     """A reward model saved by this project."""
     kind = read_config(folder, "model.safetensors").get("model_type")
     if kind != PooledRewardConfig.model_type:

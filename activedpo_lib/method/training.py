@@ -2,98 +2,99 @@
 is trained on.
 """
 
+from __future__ import annotations
+
 import math
 import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from datasets import Dataset
-from transformers import PrinterCallback
+from peft import LoraConfig, PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
 
-from activedpo_lib.method.models import (
-    adapter_state,
-    encode_pair,
-    encode_prompt,
-    encode_response,
-    set_adapter_state,
-    sft_weights,
-)
+from activedpo_lib.method.adapters import adapter_state, set_adapter_state
+from activedpo_lib.method.logps import reference_logps
+from activedpo_lib.method.models import encode_pair, encode_prompt, encode_response
+from activedpo_lib.records import Comparison, Fit, LabelledPair
 from activedpo_lib.runtime import quiet
-from activedpo_lib.shards import shards
+from activedpo_lib.streams import Stream
 
-EXPLODED = (
-    1000.0  # nats; an untrained model's loss is ln(vocabulary), below 13, and DPO's starts at ln 2
-)
+# nats; an untrained model's loss is ln(vocabulary), below 13, and DPO's starts at ln 2
+EXPLODED = 1000.0
+# Comparisons leave each prompt's level open; this pulls it to zero, so that rewards of prompts
+# compare.
+CENTRED = 0.01
 
 
 class TrainingDiverged(RuntimeError):
     """A loss became NaN or infinite, or exploded."""
 
 
-def _arguments(folder, stream, epochs, learning_rate, batch_size, **more):
+def _arguments(folder: str, fit: Fit, stream: Stream) -> dict[str, Any]:
     """What every trainer shares. TRL's own defaults (bf16, checkpointing, saving) cost 1.4x on a
     CPU.
     """
     return {
         "output_dir": folder,
         "seed": stream.seed,
-        "num_train_epochs": epochs,
-        "learning_rate": learning_rate,
-        "per_device_train_batch_size": batch_size // shards().count,
+        "num_train_epochs": fit.epochs,
+        "learning_rate": fit.learning_rate,
+        "per_device_train_batch_size": fit.batch_size // fit.processes,
+        "warmup_steps": fit.warmup,
         "max_length": None,
         "bf16": False,
-        "gradient_checkpointing": False,
+        "gradient_checkpointing": fit.gradient_checkpointing,
         "save_strategy": "no",
         "report_to": "none",
         "logging_strategy": "no",
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
-    } | more
+    }
 
 
-def _train(trainer, what):
+def _train(trainer: Any, what: str) -> float:
     trainer.remove_callback(PrinterCallback)
-    losses = shards().collect([trainer.train().training_loss])
-    loss = sum(losses) / len(losses)
+    loss = trainer.train().training_loss
     if not loss < EXPLODED:  # also where it is NaN
         raise TrainingDiverged(f"{what}: the loss became {loss}; lower the learning rate")
     return loss
 
 
 def sft(
-    model, tokenizer, rows, epochs, learning_rate, batch_size, stream, gradient_checkpointing=False
-):
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Iterable[Mapping[str, str]],
+    fit: Fit,
+    *,
+    stream: Stream,
+) -> tuple[PreTrainedModel, float]:
     """Supervised fine-tuning on the completions of rows {prompt, completion}. Returns (model, mean
     loss in nats).
     """
     examples = []
     for row in rows:
-        prompt, response = (
-            encode_prompt(tokenizer, row["prompt"]),
-            encode_response(tokenizer, row["completion"]),
-        )
-        examples.append(
-            {"input_ids": prompt + response, "labels": (-100,) * len(prompt) + response}
-        )
+        prompt = encode_prompt(tokenizer, row["prompt"])
+        response = encode_response(tokenizer, row["completion"])
+        labels = (-100,) * len(prompt) + response
+        examples.append({"input_ids": prompt + response, "labels": labels})
     with quiet(), tempfile.TemporaryDirectory() as folder:
-        config = SFTConfig(
-            **_arguments(
-                folder,
-                stream,
-                epochs,
-                learning_rate,
-                batch_size,
-                gradient_checkpointing=gradient_checkpointing,
-            ),
-            lr_scheduler_type="cosine",
-            warmup_steps=0.05,
-        )
+        config = SFTConfig(**_arguments(folder, fit, stream), lr_scheduler_type="cosine")
         data = Dataset.from_list(examples)
         trainer = SFTTrainer(model, args=config, train_dataset=data, processing_class=tokenizer)
         loss = _train(trainer, "SFT")
     return model.eval(), loss
 
 
-def reward_model(model, tokenizer, comparisons, epochs, learning_rate, batch_size, stream):
+def reward_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    comparisons: Iterable[Comparison],
+    fit: Fit,
+    *,
+    stream: Stream,
+) -> tuple[PreTrainedModel, float]:
     """Train r on human comparisons: -log sigma(r_w - r_l) (Eq. 1). Returns (model, mean loss in
     nats).
     """
@@ -106,12 +107,9 @@ def reward_model(model, tokenizer, comparisons, epochs, learning_rate, batch_siz
     ]
     with quiet(), tempfile.TemporaryDirectory() as folder:
         config = RewardConfig(
-            **_arguments(folder, stream, epochs, learning_rate, batch_size),
+            **_arguments(folder, fit, stream),
             lr_scheduler_type="cosine",
-            warmup_steps=0.05,
-            # Comparisons leave each prompt's level open; this pulls it to zero, so that rewards of
-            # prompts compare.
-            center_rewards_coefficient=0.01,
+            center_rewards_coefficient=CENTRED,
         )
         data = Dataset.from_list(examples)
         trainer = RewardTrainer(model, args=config, train_dataset=data, processing_class=tokenizer)
@@ -120,96 +118,87 @@ def reward_model(model, tokenizer, comparisons, epochs, learning_rate, batch_siz
 
 
 class TokenDPOTrainer(DPOTrainer):
-    """TRL's DPO on rows that are token ids already: no decode and encode between scoring and
-    training.
+    """TRL's DPO on rows that are token ids with the reference's log-probabilities beside them: no
+    decode and encode between scoring and training, and the reference is read once.
     """
 
-    def _prepare_dataset(self, dataset, *_):
+    def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
+        return dataset
+
+    def _precompute_ref_logps(self, dataset: Any, *_: Any) -> Any:
         return dataset
 
 
-def _shared(examples, folder):
-    """The examples as a Dataset; for several processes one in the first one's folder, where TRL
-    keeps the reference's logps.
+def preference_rows(policy: PeftModel, labelled: Sequence[LabelledPair]) -> list[dict[str, Any]]:
+    """The labelled pairs as TRL's rows of token ids, with log pi_ref of both responses in nats: the
+    reference is pi_SFT, whatever adapters were folded into the policy's base (D12).
     """
-    data, group = Dataset.from_list(examples), shards()
-    if group.count == 1:
-        return data
-    place = f"{group.collect([folder])[0]}/examples"
-    if group.rank == 0:
-        data.save_to_disk(place)
-    group.collect([])
-    return Dataset.load_from_disk(place)
-
-
-def dpo_trainer(
-    policy,
-    tokenizer,
-    labelled,
-    config,
-    stream,
-    folder,
-    beta,
-    epochs,
-    learning_rate,
-    batch_size,
-    warmup,
-    gradient_checkpointing=False,
-):
-    """A trainer that carries the policy's adapter on, with pi_SFT as its reference. `policy` is
-    taken apart: use the trainer's.
-
-    A PeftModel given to TRL as it is would be compared with a *copy of its current adapter*,
-    pi_{t-1} (loading.md, the reference trap). The plain base and `config` make TRL take the
-    adapter-off model, pi_SFT, instead.
-    """
-    state, base = adapter_state(policy), policy.unload()
-    examples = [
+    prompts = [pair.prompt_tokens for pair in labelled]
+    chosen = reference_logps(policy, prompts, [pair.chosen.tokens for pair in labelled])
+    rejected = reference_logps(policy, prompts, [pair.rejected.tokens for pair in labelled])
+    return [
         {
             "prompt_ids": pair.prompt_tokens,
             "chosen_ids": pair.chosen.tokens,
             "rejected_ids": pair.rejected.tokens,
+            "ref_chosen_logps": float(above),
+            "ref_rejected_logps": float(below),
         }
-        for pair in labelled
+        for pair, above, below in zip(labelled, chosen, rejected, strict=True)
     ]
-    shared = _arguments(
-        folder,
-        stream,
-        epochs,
-        learning_rate,
-        batch_size,
-        gradient_checkpointing=gradient_checkpointing,
+
+
+def dpo_trainer(
+    policy: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    labelled: Sequence[LabelledPair],
+    config: LoraConfig,
+    arguments: DPOConfig,
+) -> TokenDPOTrainer:
+    """A trainer that carries the policy's adapter on, with pi_SFT as its reference. `policy` is
+    taken apart: use the trainer's.
+
+    A PeftModel given to TRL as it is would be compared with a *copy of its current adapter*,
+    pi_{t-1}. Here TRL gets the plain base, `config`, and the reference's log-probabilities.
+    """
+    rows = preference_rows(policy, labelled)
+    state, base = adapter_state(policy), policy.unload()
+    trainer = TokenDPOTrainer(
+        base,
+        args=arguments,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        peft_config=config,
     )
-    arguments = DPOConfig(
-        **shared,
-        beta=beta,
-        warmup_steps=warmup,
-        lr_scheduler_type="linear",
-        precompute_ref_log_probs=True,
-    )
-    with sft_weights(base):  # the reference's log-probabilities are computed as the trainer is made
-        trainer = TokenDPOTrainer(
-            base,
-            args=arguments,
-            train_dataset=_shared(examples, folder),
-            processing_class=tokenizer,
-            peft_config=config,
-        )
     set_adapter_state(trainer.model, state)
     return trainer
 
 
-def dpo(policy, tokenizer, labelled, config, stream, **settings):
-    """Update the policy on `labelled` with the DPO objective (Eq. 2; Alg. 1 l. 11). Returns
-    (policy, mean loss in nats).
+def dpo(
+    policy: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    labelled: Sequence[LabelledPair],
+    config: LoraConfig,
+    fit: Fit,
+    beta: float,
+    *,
+    stream: Stream,
+) -> tuple[PeftModel, float]:
+    """Update the policy on `labelled` with the DPO objective (Eq. 2; Alg. 1 l. 11): -log sigma of
+    beta times the gap of log-ratios (D11). Returns (policy, mean loss in nats); of several
+    processes each returns the loss of its own examples. Raises TrainingDiverged.
     """
     if not labelled:
         return policy, math.nan
     with quiet(), tempfile.TemporaryDirectory() as folder:
-        trainer = dpo_trainer(policy, tokenizer, labelled, config, stream, folder, **settings)
+        arguments = DPOConfig(
+            **_arguments(folder, fit, stream),
+            beta=beta,
+            lr_scheduler_type="linear",
+            precompute_ref_log_probs=True,
+        )
+        trainer = dpo_trainer(policy, tokenizer, labelled, config, arguments)
         loss = _train(trainer, "DPO")
     base = trainer.model.get_base_model()
-    base.__dict__.pop(
-        "forward", None
-    )  # TRL's patched forward would wrap itself anew in every round
+    base.__dict__.pop("forward", None)  # TRL's patched forward would wrap itself anew every round
     return trainer.model.eval(), loss

@@ -4,15 +4,21 @@ Each is a folder named by the hash of all that it depends on; whoever needs it f
 or not at all.
 """
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from activedpo_lib.method import models, reward_models, training
 from activedpo_lib.method.formulas import share_above
+from activedpo_lib.method.models import PolicySize
 from activedpo_lib.method.oracles import classifier_score, reward_model_score, utility_score
-from activedpo_lib.records import Prompt
+from activedpo_lib.records import Fit, Log, Prompt
 from activedpo_lib.runs.model_hub import model_folder
-from activedpo_lib.schema import OracleParams
+from activedpo_lib.schema import OracleParams, Params
 from activedpo_lib.store import (
     LIBRARY,
     content_key,
@@ -21,22 +27,25 @@ from activedpo_lib.store import (
     write_folder,
     write_json,
 )
-from activedpo_lib.streams import stream
+from activedpo_lib.streams import Stream, stream
 from activedpo_lib.tasks import load_task
 from activedpo_lib.tasks.words import vocabulary
 from activedpo_lib.tasks.world import base_text
 
+PRETRAIN_BATCH = 16
+Rows = Iterable[Mapping[str, str]]
 ASSETS = LIBRARY / "assets"
 REWARD = ("llama", 1)  # the reward model starts from another base than the policies' seed 0
 EVALUATOR = ("gemma", 0)  # the second one, which nobody optimises, from yet another
 
 
-def pretrain(family, tokenizer, texts, sizes, epochs, learning_rate, randomness):
-    """A randomly initialised model trained on rows {prompt, completion}; randomness: a Stream."""
-    model = models.new_policy(family, len(tokenizer), **sizes, stream=randomness.child("weights"))
-    return training.sft(
-        model, tokenizer, texts, epochs, learning_rate, 16, randomness.child("train")
-    )[0]
+def pretrain(
+    family: str, tokenizer: PreTrainedTokenizerBase, rows: Rows, size: PolicySize, fit: Fit,
+    *, randomness: Stream,
+) -> PreTrainedModel:  # fmt: skip
+    """A randomly initialised model trained on rows {prompt, completion}."""
+    model = models.new_policy(family, size, stream=randomness.child("weights"))
+    return training.sft(model, tokenizer, rows, fit, stream=randomness.child("train"))[0]
 
 
 def make_shipped_base(family, seed, rows, folder):
@@ -45,8 +54,8 @@ def make_shipped_base(family, seed, rows, folder):
     """
     tokenizer = models.word_tokenizer(vocabulary())
     randomness = stream(seed, "base", family)
-    sizes = {"hidden_size": 96, "layers": 2, "heads": 4}
-    model = pretrain(family, tokenizer, base_text(rows), sizes, 1.0, 2.0e-3, randomness)
+    size, fit = PolicySize(len(tokenizer), 96, 2, 4), Fit(1.0, 2.0e-3, PRETRAIN_BATCH)
+    model = pretrain(family, tokenizer, base_text(rows), size, fit, randomness=randomness)
     models.save(model, tokenizer, folder)
 
 
@@ -89,17 +98,12 @@ def _pretrain_on_files(params, seed, folder):
     randomness = stream(seed, "base", params.task.name, model.family)
     order = randomness.child("rows").numpy().permutation(len(rows))[: model.pretrain_rows or None]
     rows = [rows[i] for i in order]
-    names = ("hidden_size", "layers", "heads", "key_value_heads", "intermediate_size")
-    sizes = {name: getattr(model, name) for name in names}
-    trained = pretrain(
-        model.family,
-        tokenizer,
-        rows,
-        sizes,
-        model.pretrain_epochs,
-        model.pretrain_learning_rate,
-        randomness,
-    )
+    size = PolicySize(
+        len(tokenizer), model.hidden_size, model.layers, model.heads, model.key_value_heads,
+        model.intermediate_size,
+    )  # fmt: skip
+    fit = Fit(model.pretrain_epochs, model.pretrain_learning_rate, PRETRAIN_BATCH)
+    trained = pretrain(model.family, tokenizer, rows, size, fit, randomness=randomness)
     models.save(trained, tokenizer, folder)
 
 
@@ -119,9 +123,12 @@ def sft_folder(params, seed, root, log=print):
         task = load_task(params.task, params.evaluation.prompts, comparisons=False)
         tokenizer, model = models.load_tokenizer(base), models.load_policy(base, params.model.dtype)
         randomness = stream(seed, "sft", params.task.name, params.model.name)
-        model, loss = training.sft(
-            model, tokenizer, task.sft, **dataclasses.asdict(params.sft), stream=randomness
-        )
+        how = params.sft
+        fit = Fit(
+            how.epochs, how.learning_rate, how.batch_size,
+            gradient_checkpointing=how.gradient_checkpointing,
+        )  # fmt: skip
+        model, loss = training.sft(model, tokenizer, task.sft, fit, stream=randomness)
         with write_folder(folder) as aside:
             models.save(model, tokenizer, aside)
             write_json(
@@ -171,16 +178,12 @@ def oracle_folder(params, root, log=print, start=REWARD):
         base = base_folder(reward, root, seed, log)
         task = load_task(params.task, params.evaluation.prompts)
         tokenizer = models.load_tokenizer(base)
-        randomness, settings = stream(seed, "oracle", params.task.name), params.oracle
-        model = reward_models.new_reward_model(models.load_policy(base), randomness.child("head"))
+        randomness, how = stream(seed, "oracle", params.task.name), params.oracle
+        head = randomness.child("head")
+        model = reward_models.new_reward_model(models.load_policy(base), stream=head)
+        fit = Fit(how.epochs, how.learning_rate, how.batch_size)
         model, loss = training.reward_model(
-            model,
-            tokenizer,
-            task.comparisons,
-            settings.epochs,
-            settings.learning_rate,
-            settings.batch_size,
-            randomness,
+            model, tokenizer, task.comparisons, fit, stream=randomness
         )
         accuracy = accuracy_on(reward_model_score(model, tokenizer), task.held_out)
         made = {
@@ -235,6 +238,17 @@ def load_evaluator(params, root, log=print):
     return scorer(
         oracle_folder(params, root, log, EVALUATOR) if name == "trained" else model_folder(name)
     )
+
+
+def train_missing(params: Params, seed: int, root: Path | str, log: Log = print) -> None:
+    """Train pi_SFT and the reward models of a run where they are missing; open none of the rest."""
+    sft_folder(params, seed, root, log)
+    if params.replay:
+        return
+    if params.oracle.kind == "reward_model" and not params.task.reward_model:
+        oracle_folder(params, root, log)
+    if params.evaluation.evaluator == "trained":
+        oracle_folder(params, root, log, EVALUATOR)
 
 
 def scorer(folder):

@@ -1,6 +1,8 @@
-"""One of the processes that share a run: `torchrun -m activedpo_lib.runs.worker JOB`, see
+"""One of the processes that share a run: `torchrun -m activedpo_lib.runs.worker JOB`, started by
 launch.py.
 """
+
+from __future__ import annotations
 
 import json
 import sys
@@ -10,11 +12,11 @@ import torch
 from accelerate import PartialState
 
 from activedpo_lib.params import build
-from activedpo_lib.runs.rounds import run_rounds
+from activedpo_lib.runs.rounds import all_rounds
 from activedpo_lib.schema import Params
 
 
-def main(job):
+def main(job: Path | str) -> None:
     """Run the job's rounds with the other processes; the first one speaks."""
     state = PartialState(cpu=not torch.cuda.is_available())
     values = json.loads(Path(job).read_text(encoding="utf-8"))
@@ -25,11 +27,11 @@ def main(job):
             "launch.py"
         )
 
-    def log(line):
+    def log(line: str) -> None:
         if state.is_main_process:
             print(line, flush=True)
 
-    run_rounds(params, values["seed"], values["root"], log=log)
+    all_rounds(params, values["seed"], values["root"], None, log)
     state.destroy_process_group()
 
 

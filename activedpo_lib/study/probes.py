@@ -16,22 +16,21 @@ from activedpo_lib.method.design import uncertainty
 from activedpo_lib.method.formulas import share_above
 from activedpo_lib.method.generation import pair_name
 from activedpo_lib.method.gradients import gradient_shapes, response_features
-from activedpo_lib.method.logps import response_logps
-from activedpo_lib.method.measures import implicit_rewards, reference_logps
+from activedpo_lib.method.logps import implicit_rewards, reference_logps, response_logps
 from activedpo_lib.method.projection import make_projection
 from activedpo_lib.records import Candidates, Pool, Strategy
 from activedpo_lib.runs import checkpoints
-from activedpo_lib.runs.rounds import (
+from activedpo_lib.runs.rounds import measure_pool
+from activedpo_lib.runs.saved import saved_policies
+from activedpo_lib.runs.steps import (
     evaluate_policy,
     evaluation_responses,
     initial_rewards,
     label_pairs,
-    measure_pool,
     pool_of_round,
     sample_prompts,
     train,
 )
-from activedpo_lib.runs.run import saved_policies
 
 EVERYTHING = frozenset({"phi", "margin", "entropy", "hidden"})
 MOST_DEMONSTRATIONS = 200

@@ -5,7 +5,7 @@ table.
 import pandas as pd
 
 from activedpo_lib.runs.checkpoints import provenances
-from activedpo_lib.runs.rounds import run_rounds
+from activedpo_lib.runs.launch import run_rounds
 from activedpo_lib.runs.run import open_run
 from activedpo_lib.store import provenance, write_json, write_table
 from activedpo_lib.study.tables import split_times

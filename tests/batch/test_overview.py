@@ -15,7 +15,7 @@ import pytest
 from activedpo_lib.batch import overview, report, verify
 from activedpo_lib.batch.execute import main as execute
 from activedpo_lib.params import load_params
-from activedpo_lib.runs.rounds import run_rounds
+from activedpo_lib.runs.launch import run_rounds
 from activedpo_lib.store import HOME, write_table
 from activedpo_lib.study.tables import split_times
 
@@ -42,14 +42,14 @@ def test_d6_gives_the_papers_share_of_the_weights(model, share):
 
 
 def test_the_plans_sizes_are_the_models_own():
-    from activedpo_lib.method import models
+    from activedpo_lib.method import adapters, models
 
     params = load_params("tiny", "tldr", "llama")
     base = models.load_policy(HOME / "activedpo_lib/assets/llama-0")
     size = overview.sizes(params)
     linear = sum(p.numel() for n, p in base.named_parameters() if "proj" in n)
-    policy = models.with_adapter(
-        base, models.lora_config(params.lora.rank, 32, params.lora.targets), stream()
+    policy = adapters.with_adapter(
+        base, adapters.lora_config(params.lora.rank, 32, params.lora.targets), stream=stream()
     )
     assert size.weights == linear
     assert size.head == base.lm_head.weight.numel()

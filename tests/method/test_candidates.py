@@ -5,21 +5,23 @@ import pytest
 import torch
 from conftest import make_policy
 
-from activedpo_lib.method.candidates import make_pool, measure, pair_features, sequences
+from activedpo_lib.method.candidates import COLUMNS, Reader, measure, pair_features, sequences
+from activedpo_lib.method.generation import generate, without_labelled
 from activedpo_lib.method.gradients import gradient_shapes, response_features
 from activedpo_lib.method.logps import response_logps
 from activedpo_lib.method.projection import make_projection
-from activedpo_lib.records import Features, LabelledPair
-from activedpo_lib.schema import GenerationParams, SelectionParams
+from activedpo_lib.records import FeatureRule, Features, LabelledPair, Past, Sampling
+from activedpo_lib.runs.meetings import check_pairs
 from activedpo_lib.streams import stream
 
-GENERATION = GenerationParams()
-NEEDS = {"phi", "margin", "entropy", "hidden"}
+SAMPLING = Sampling(3, 8)
+NEEDS = frozenset({"phi", "margin", "entropy", "hidden"})
+SEED = stream(0, "projection").seed
 
 
 @pytest.fixture
 def pool(tokenizer, prompts):
-    return make_pool(make_policy(), tokenizer, prompts, stream(0, "g"), GENERATION, 8)
+    return generate(make_policy(), tokenizer, prompts, SAMPLING, stream=stream(0, "g"))
 
 
 def labelled_from(pool, rows):
@@ -27,27 +29,16 @@ def labelled_from(pool, rows):
     return tuple(LabelledPair(p.prompt, p.prompt_tokens, p.first, p.second, 1) for p in pairs)
 
 
-def measured(pool, tokenizer, labelled=(), policy=None, **settings):
-    extra = {"stream": stream(0, "e"), "max_new_tokens": 8}
-    settings = SelectionParams(**({"dimensions": 64} | settings))
-    policy = policy or make_policy()
-    return measure(
-        policy,
-        tokenizer,
-        pool,
-        NEEDS,
-        labelled,
-        settings,
-        stream(0, "projection"),
-        0.1,
-        entropy=extra,
-    )
+def measured(pool, tokenizer, labelled=(), policy=None, samples=None, **rule):
+    rule = FeatureRule(**({"dimensions": 64, "seed": SEED} | rule))
+    reader = Reader(policy or make_policy(), tokenizer, rule, 0.1, samples, stream(0, "e"))
+    return measure(pool, NEEDS, Past(labelled), reader)
 
 
 @pytest.mark.parametrize("when", ["after", "before"])
 def test_d4_and_d8_normalise_what_they_say(when):
     rng = np.random.default_rng(0)
-    features = Features(rng.standard_normal((4, 6)), np.array([1.0, 2.0, 3.0, 4.0]))
+    features = Features(rng.standard_normal((4, 6)), np.array([1.0, 2.0, 3.0, 4.0]), np.ones(4))
     pairs = np.array([[0, 1], [2, 3]])
     norm = features.norm if when == "before" else np.linalg.norm(features.phi, axis=1)
     unit = features.phi / norm[:, None]
@@ -62,7 +53,7 @@ def test_d4_and_d8_normalise_what_they_say(when):
 
 
 def test_twins_have_a_zero_feature_and_no_nan():
-    features = Features(np.zeros((2, 3)), np.zeros(2))
+    features = Features(np.zeros((2, 3)), np.zeros(2), np.ones(2))
     for normalise in ("response", "pair", "none"):
         assert not pair_features(features, np.array([[0, 1]]), normalise, "after").any()
 
@@ -104,7 +95,7 @@ def test_margins_are_differences_of_implicit_rewards(pool, tokenizer):
 def test_entropy_is_over_the_pools_own_or_extra_samples(pool, tokenizer):
     logps = response_logps(make_policy(), *sequences(pool)).reshape(-1, 3)
     np.testing.assert_allclose(measured(pool, tokenizer).entropy, -logps.mean(1), rtol=1e-5)
-    extra = measured(pool, tokenizer, entropy_samples=64).entropy
+    extra = measured(pool, tokenizer, samples=Sampling(64, 8)).entropy
     assert extra.shape == (len(pool.prompts),)
     assert np.abs(extra + logps.mean(1)).max() > 0.1
 
@@ -124,24 +115,57 @@ def test_hidden_states_are_pi_sfts_at_the_last_response_token(pool, tokenizer):
     )
 
 
-def test_labelled_pairs_are_left_out_of_the_pool(pool, tokenizer, prompts):
+def test_labelled_pairs_are_left_out_of_the_pool(pool):
     labelled = labelled_from(pool, [0, 5])
-    again = make_pool(make_policy(), tokenizer, prompts, stream(0, "g"), GENERATION, 8, labelled)
+    again = without_labelled(pool, labelled)
     assert len(again.pairs) == len(pool.pairs) - 2
 
 
 def test_a_pool_without_pairs_says_what_to_do(tokenizer, prompts):
-    cold = GenerationParams(temperature=1e-3)
+    cold = Sampling(3, 8, temperature=1e-3)
+    pool = generate(make_policy(), tokenizer, prompts, cold, stream=stream(0, "g"))
     with pytest.raises(
         ValueError, match="has no pair to label: the policy writes one response to each prompt"
     ):
-        make_pool(make_policy(), tokenizer, prompts, stream(0, "g"), cold, 8)
+        check_pairs(pool)
 
 
 def test_only_needed_columns_are_measured(pool, tokenizer):
-    found = measure(
-        make_policy(), tokenizer, pool, frozenset({"margin"}), (), SelectionParams(), stream(0, "p")
-    )
+    found = measure(pool, frozenset({"margin"}), Past(), Reader(make_policy(), tokenizer))
     assert found.phi is None
     assert found.hidden is None
     assert found.entropy is None
+
+
+def test_a_column_of_ones_own_is_one_entry(pool, tokenizer, monkeypatch):
+    def overlap(pool, past, reader):
+        words = [set(response.tokens) for response in pool.responses]
+        return {"overlap": np.array([len(words[a] & words[b]) for a, b in pool.pairs])}
+
+    monkeypatch.setitem(COLUMNS, "overlap", overlap)
+    found = measure(pool, frozenset({"overlap"}), Past(), Reader(make_policy(), tokenizer))
+    assert found.own["overlap"].shape == (len(pool.pairs),)
+    assert found.own["overlap"].max() > found.own["overlap"].min()
+
+
+def test_an_unknown_column_names_the_known_ones(pool, tokenizer):
+    with pytest.raises(ValueError, match=r"no column 'gradients'; known are \['entropy', 'hidden'"):
+        measure(pool, frozenset({"gradients"}), Past(), Reader(make_policy(), tokenizer))
+
+
+def test_the_pools_logps_are_read_once_for_margin_and_entropy(pool, tokenizer, monkeypatch):
+    from activedpo_lib.method import candidates
+
+    calls, real = [], candidates.response_logps
+    monkeypatch.setattr(candidates, "response_logps", lambda *a: calls.append(1) or real(*a))
+    measure(pool, frozenset({"margin", "entropy"}), Past(), Reader(make_policy(), tokenizer))
+    assert len(calls) == 1
+
+
+def test_v_remembers_its_ridge_and_kept_features(pool, tokenizer):
+    kept = np.ones((2, 64), dtype=np.float32)
+    rule = FeatureRule(dimensions=64, past="keep")
+    past = Past(labelled_from(pool, [3, 0]), kept, 0.25)
+    found = measure(pool, frozenset({"phi"}), past, Reader(make_policy(), tokenizer, rule))
+    assert found.ridge == 0.25
+    assert found.past_phi is kept

@@ -11,15 +11,16 @@ import pytest
 import torch
 from conftest import TARGETS, make_policy
 
-from activedpo_lib.method import models
-from activedpo_lib.method.candidates import pair_features
+from activedpo_lib.method import adapters
+from activedpo_lib.method.candidates import measure, pair_features
 from activedpo_lib.method.generation import _draw
-from activedpo_lib.method.logps import response_logps
-from activedpo_lib.method.measures import reference_logps
+from activedpo_lib.method.logps import reference_logps, response_logps
 from activedpo_lib.params import load_params
-from activedpo_lib.records import Features
-from activedpo_lib.runs.rounds import open_run, run_rounds
-from activedpo_lib.runs.run import labelled_pairs, policy_after, with_next_adapter
+from activedpo_lib.records import Features, Sampling
+from activedpo_lib.runs.launch import run_rounds
+from activedpo_lib.runs.run import labelled_pairs, open_run
+from activedpo_lib.runs.saved import policy_after, with_next_adapter
+from activedpo_lib.runs.steps import past_of, pool_of_round, reader_of, sample_prompts
 from activedpo_lib.store import HOME
 from activedpo_lib.streams import stream
 from activedpo_lib.tasks import load_task
@@ -59,14 +60,11 @@ def test_every_decision_stands_in_the_readme_and_those_with_a_parameter_in_the_s
 def test_d3_none_starts_v_anew(root):
     run_rounds(params(**{"selection.past": "none"}), 0, root, log=silent)
     run = open_run(params(**{"selection.past": "none"}), 0, root, log=silent)
-    from activedpo_lib.runs.rounds import measure_pool, pool_of_round, sample_prompts
-
-    labelled = labelled_pairs(run.params, 0, root)
-    policy = policy_after(run, 1)
-    pool = pool_of_round(
-        run, policy, sample_prompts(run.task.prompts, 12, run.stream("prompts", 2)), labelled, 2
-    )
-    assert measure_pool(run, policy, pool, labelled, 2).past_phi is None
+    policy, past = policy_after(run, 1), past_of(run, 1)
+    pool = pool_of_round(run, policy, sample_prompts(run, 2), past.labelled, 2)
+    found = measure(pool, frozenset({"phi"}), past, reader_of(run, policy, 2))
+    assert len(past.labelled) == run.params.batch_size
+    assert found.past_phi is None
 
 
 def test_d4_token_divides_by_the_responses_length():
@@ -79,8 +77,8 @@ def test_d4_token_divides_by_the_responses_length():
 
 def test_d6_adapts_the_modules_that_are_named():
     base = make_policy().unload()
-    policy = models.with_adapter(
-        base, models.lora_config(4, 16, ("q_proj", "v_proj")), stream(0, "a")
+    policy = adapters.with_adapter(
+        base, adapters.lora_config(4, 16, ("q_proj", "v_proj")), stream=stream(0, "a")
     )
     adapted = {
         name.split(".lora_A")[0].split(".")[-1]
@@ -96,7 +94,9 @@ def test_d6_adapts_the_modules_that_are_named():
 def test_d9_draws_only_from_the_tokens_that_are_kept(top_k, top_p, kept):
     probability = torch.tensor([0.05, 0.7, 0.05, 0.2])
     uniforms = torch.linspace(0, 1, 2001)[:-1].double()
-    drawn = _draw(probability.log().expand(len(uniforms), 4), uniforms, 1.0, top_k, top_p)
+    drawn = _draw(
+        probability.log().expand(len(uniforms), 4), uniforms, Sampling(1, 1, 1.0, top_k, top_p)
+    )
     order = torch.argsort(probability, descending=True, stable=True)[:kept]
     assert set(drawn.tolist()) == set(order.tolist())
     shares = torch.bincount(drawn, minlength=4)[order] / len(drawn)
@@ -131,7 +131,7 @@ def test_d12_fresh_adapters_start_each_round_at_zero_over_the_last_policy_with_p
     assert np.abs(before - truth).max() > 1e-3
 
 
-def test_d12_dpo_compares_with_pi_sft_after_a_merge(root, tmp_path):
+def test_d12_dpo_compares_with_pi_sft_after_a_merge(root):
     from activedpo_lib.method import training
 
     fresh = params(**{"lora.fresh": True})
@@ -142,13 +142,8 @@ def test_d12_dpo_compares_with_pi_sft_after_a_merge(root, tmp_path):
         run.base, [p.prompt_tokens for p in labelled], [p.chosen.tokens for p in labelled]
     )
     policy = with_next_adapter(run, policy_after(run, 1), 2)
-    trainer = training.dpo_trainer(
-        policy, run.tokenizer, labelled, run.lora, stream(0, "t"), str(tmp_path),
-        beta=0.1, epochs=1, learning_rate=1e-3, batch_size=4, warmup=0.0,
-    )  # fmt: skip
-    np.testing.assert_allclose(
-        np.array(trainer.train_dataset["ref_chosen_logps"]), truth, atol=1e-3
-    )
+    rows = training.preference_rows(policy, labelled)
+    np.testing.assert_allclose([row["ref_chosen_logps"] for row in rows], truth, atol=1e-3)
 
 
 def test_d12_a_stopped_run_with_fresh_adapters_goes_on_to_the_same_table(

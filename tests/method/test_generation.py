@@ -5,7 +5,11 @@ from conftest import make_policy
 from activedpo_lib.method.candidates import pair_ids
 from activedpo_lib.method.generation import generate, sample
 from activedpo_lib.method.models import encode_prompt
+from activedpo_lib.records import Sampling
 from activedpo_lib.streams import stream
+
+# As many as the noise has, five prompts at a time, so cold that the likeliest token is drawn.
+GREEDY = Sampling(3, 8, 1e-4, batch_sequences=15)
 
 
 def greedy_noise(count, steps):
@@ -15,9 +19,7 @@ def greedy_noise(count, steps):
 
 def test_shared_prefill_gives_the_librarys_own_greedy_tokens(policy, tokenizer, prompts):
     encoded = [encode_prompt(tokenizer, p.text) for p in prompts]
-    found = sample(
-        policy, encoded, greedy_noise(len(prompts), 8), (1e-4, 0, 1.0), tokenizer.eos_token_id, 5
-    )
+    found = sample(policy, encoded, greedy_noise(len(prompts), 8), GREEDY, tokenizer.eos_token_id)
     for prompt, group in zip(encoded, found, strict=True):
         ids = torch.tensor([prompt])
         truth = policy.generate(
@@ -37,7 +39,11 @@ def test_responses_do_not_depend_on_batch_size_or_order(tokenizer, prompts):
     texts = {}
     for batch, order in ((3, 1), (12, 1), (100, -1)):
         pool = generate(
-            policy, tokenizer, prompts[::order], stream(0, "g"), 3, 10, batch_sequences=batch
+            policy,
+            tokenizer,
+            prompts[::order],
+            Sampling(3, 10, batch_sequences=batch),
+            stream=stream(0, "g"),
         )
         found = {
             (p.id, i): pool.responses[3 * at + i].tokens
@@ -64,9 +70,8 @@ def test_sampling_follows_the_models_probabilities(tokenizer, prompts):
         policy,
         [encode_prompt(tokenizer, prompt.text)],
         noise,
-        (1.0, 0, 1.0),
+        Sampling(draws, 1, batch_sequences=draws),
         tokenizer.eos_token_id,
-        1,
     )[0]
     logits = policy(input_ids=torch.tensor([encode_prompt(tokenizer, prompt.text)])).logits[0, -1]
     truth = torch.softmax(logits, -1).detach().numpy()
@@ -76,13 +81,13 @@ def test_sampling_follows_the_models_probabilities(tokenizer, prompts):
 
 
 def test_the_same_response_twice_is_no_pair(tokenizer, prompts):
-    pool = generate(make_policy(), tokenizer, prompts, stream(0, "g"), 3, 6, temperature=1e-4)
+    pool = generate(make_policy(), tokenizer, prompts, Sampling(3, 6, 1e-4), stream=stream(0, "g"))
     assert pool.pairs.shape == (0, 2)
     assert len(pool.responses) == 36
 
 
 def test_a_response_ends_with_eos_or_is_cut_at_the_limit(tokenizer, prompts):
-    pool = generate(make_policy(), tokenizer, prompts, stream(0, "g"), 3, 6)
+    pool = generate(make_policy(), tokenizer, prompts, Sampling(3, 6), stream=stream(0, "g"))
     for response in pool.responses:
         assert 1 <= len(response.tokens) <= 6
         assert tokenizer.eos_token_id not in response.tokens[:-1]

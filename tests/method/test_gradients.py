@@ -9,6 +9,7 @@ from activedpo_lib.method.formulas import sequence_logp
 from activedpo_lib.method.gradients import gradient_shapes, response_features
 from activedpo_lib.method.logps import batch_logps, batches, response_logps
 from activedpo_lib.method.projection import make_projection
+from activedpo_lib.records import Budget
 
 
 def exact(policy):
@@ -41,7 +42,7 @@ def test_batched_gradients_equal_one_by_one(policy, token_budget):
     prompts, responses = make_sequences(
         11
     )  # 11: remainder batches; prompts padded left, responses right
-    features = response_features(policy, prompts, responses, exact(policy), token_budget)
+    features = response_features(policy, prompts, responses, exact(policy), Budget(token_budget))
     truth = one_by_one(policy, prompts, responses)
     scale = np.linalg.norm(truth, axis=1, keepdims=True)
     assert (scale > 0).all()
@@ -76,7 +77,7 @@ def test_projected_features_are_the_projection_of_the_exact_ones(policy):
     gradients = torch.from_numpy(one_by_one(policy, prompts, responses))
     for name, part in zip(fold.sizes, gradients.split(list(fold.sizes.values()), 1), strict=True):
         fold.add(truth, name, part)
-    features = response_features(policy, prompts, responses, fold, token_budget=60)
+    features = response_features(policy, prompts, responses, fold, Budget(60))
     np.testing.assert_allclose(features.phi, truth.numpy(), atol=1e-5 * np.abs(truth.numpy()).max())
 
 
@@ -114,7 +115,7 @@ def test_any_targets_rank_and_untied_embeddings(targets, rank, untied):
         r=rank, target_modules=targets, task_type="CAUSAL_LM", use_rslora=rank == 16
     )
     policy = wrapped(config, tie_word_embeddings=not untied)
-    features = response_features(policy, *make_sequences(5), exact(policy), token_budget=60)
+    features = response_features(policy, *make_sequences(5), exact(policy), Budget(60))
     truth = one_by_one(policy, *make_sequences(5))
     assert np.abs(features.phi - truth).max() < 1e-5 * np.abs(truth).max()
 
@@ -147,7 +148,7 @@ def test_a_module_that_takes_no_part_is_named():
 
 def test_a_stopped_pass_goes_on_to_the_same_features(policy, tmp_path):
     prompts, responses = make_sequences(13)
-    truth = response_features(policy, prompts, responses, exact(policy), 60)
+    truth = response_features(policy, prompts, responses, exact(policy), Budget(60))
     calls = []
 
     class Stopping(type(exact(policy))):
@@ -158,7 +159,7 @@ def test_a_stopped_pass_goes_on_to_the_same_features(policy, tmp_path):
             super().add(out, name, gradient)
 
     stopping = Stopping("none", 1, 0, gradient_shapes(policy))
-    arguments = (policy, prompts, responses, stopping, 60, tmp_path, 0)
+    arguments = (policy, prompts, responses, stopping, Budget(60, 0, tmp_path))
     with pytest.raises(KeyboardInterrupt):
         response_features(*arguments)
     before = len(calls)
@@ -170,10 +171,11 @@ def test_a_stopped_pass_goes_on_to_the_same_features(policy, tmp_path):
     assert len(calls) - before < whole  # what was there was not computed again
     response_features(*arguments)
     assert len(calls) - before < whole  # and nothing at all the third time
-    next(p for n, p in policy.named_parameters() if "lora_B" in n).data += 0.1
-    assert not np.array_equal(
-        response_features(*arguments).phi, truth.phi
-    )  # another policy's features are not taken
+    for part in ("lora_B", "base_layer"):  # features of another adapter or base are not taken
+        weight = next(p for n, p in policy.named_parameters() if part in n)
+        weight.data += 0.1
+        assert not np.array_equal(response_features(*arguments).phi, truth.phi)
+        weight.data -= 0.1
 
 
 def test_a_model_without_adapter_is_refused():

@@ -3,11 +3,16 @@ import torch
 
 from activedpo_lib.method.gradients import Progress
 from activedpo_lib.method.memmap import MemmapRows
+from activedpo_lib.records import Budget
+
+
+def on_disk(folder, memory_mib=0):
+    return Budget(memory_mib=memory_mib, folder=folder)
 
 
 def test_rows_in_memory_and_on_disk_hold_the_same(tmp_path):
     values = torch.arange(12.0).reshape(4, 3)
-    for rows in (MemmapRows(4, 3), MemmapRows(4, 3, folder=tmp_path, limit_mib=0)):
+    for rows in (MemmapRows((4, 3), "a"), MemmapRows((4, 3), "a", on_disk(tmp_path))):
         assert not rows.has([1])
         rows.put([3, 1], values[[3, 1]])
         rows.put(slice(0, 1), values[:1])
@@ -18,21 +23,20 @@ def test_rows_in_memory_and_on_disk_hold_the_same(tmp_path):
 
 
 def test_only_large_rows_go_to_a_file(tmp_path):
-    MemmapRows(1000, 10, folder=tmp_path, limit_mib=1)
+    MemmapRows((1000, 10), "a", on_disk(tmp_path, 1))
     assert not list(tmp_path.iterdir())
-    MemmapRows(300_000, 1, folder=tmp_path, limit_mib=1)
+    MemmapRows((300_000, 1), "a", on_disk(tmp_path, 1))
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".done", ".f32"]
 
 
 def test_a_file_is_opened_again_with_what_it_had(tmp_path):
-    MemmapRows(4, 3, folder=tmp_path, made_from="a", limit_mib=0).put([2], torch.ones(1, 3))
-    again = MemmapRows(4, 3, folder=tmp_path, made_from="a", limit_mib=0)
+    MemmapRows((4, 3), "a", on_disk(tmp_path)).put([2], torch.ones(1, 3))
+    again = MemmapRows((4, 3), "a", on_disk(tmp_path))
     assert again.has([2])
     assert again.numpy()[2].tolist() == [1, 1, 1]
-    assert not MemmapRows(4, 3, folder=tmp_path, made_from="b", limit_mib=0).has([2])
-    assert not MemmapRows(5, 3, folder=tmp_path, made_from="a", limit_mib=0).has(
-        [2]
-    )  # another size: nothing to go on from
+    assert not MemmapRows((4, 3), "b", on_disk(tmp_path)).has([2])
+    # Another size: nothing to go on from.
+    assert not MemmapRows((5, 3), "a", on_disk(tmp_path)).has([2])
 
 
 def test_progress_speaks_of_long_passes_only():

@@ -21,12 +21,12 @@ def by_number(prompts, texts):
 
 
 def test_argmax_labels_follow_the_oracle():
-    labelled = label(by_number, pairs(20, -1.0), stream(0, "l"), round=3)
+    labelled = label(by_number, pairs(20, -1.0), stream=stream(0, "l"), round=3)
     assert all(p.chosen.text == "0" and p.round == 3 for p in labelled)
 
 
 def test_equal_rewards_are_decided_by_the_stream():
-    labelled = label(by_number, pairs(400, 0.0), stream(0, "l"))
+    labelled = label(by_number, pairs(400, 0.0), stream=stream(0, "l"))
     share = np.mean([p.chosen.tokens[1] == 1 for p in labelled])
     assert 0.4 < share < 0.6
 
@@ -38,22 +38,28 @@ def test_bradley_terry_labels_have_its_probability():
         for i in range(3000)
     ]
     share = np.mean(
-        [p.chosen.text == "1" for p in label(by_number, many, stream(0, "l"), "bradley_terry")]
+        [
+            p.chosen.text == "1"
+            for p in label(by_number, many, "bradley_terry", stream=stream(0, "l"))
+        ]
     )
     assert abs(share - preference_probability(1, 0)) < 4 * np.sqrt(0.25 / 3000)
 
 
 def test_flips_turn_their_share_of_labels():
     share = np.mean(
-        [p.chosen.text == "0" for p in label(by_number, pairs(3000), stream(0, "l"), flip=0.2)]
+        [
+            p.chosen.text == "0"
+            for p in label(by_number, pairs(3000), stream=stream(0, "l"), flip=0.2)
+        ]
     )
     assert abs(share - 0.2) < 4 * np.sqrt(0.16 / 3000)
 
 
 def test_labels_do_not_depend_on_the_order_of_the_pairs():
     some = pairs(50, 0.01)
-    straight = label(by_number, some, stream(0, "l"), "bradley_terry", 0.1)
-    turned = label(by_number, some[::-1], stream(0, "l"), "bradley_terry", 0.1)
+    straight = label(by_number, some, "bradley_terry", 0.1, stream=stream(0, "l"))
+    turned = label(by_number, some[::-1], "bradley_terry", 0.1, stream=stream(0, "l"))
     assert straight == turned[::-1]
 
 
@@ -63,12 +69,12 @@ def test_a_reward_that_is_not_finite_labels_nothing(bad):
     with pytest.raises(
         OracleFailed, match="1 of 20 rewards that are NaN or infinite; nothing was labelled"
     ):
-        label(score, pairs(20), stream(0, "l"))
+        label(score, pairs(20), stream=stream(0, "l"))
 
 
 def test_an_unknown_rule_is_named():
     with pytest.raises(ValueError, match="argmax or bradley_terry, not 'best'"):
-        label(by_number, pairs(1), stream(0, "l"), "best")
+        label(by_number, pairs(1), "best", stream=stream(0, "l"))
 
 
 def test_evaluation_measures_are_the_direct_formulas():

@@ -7,8 +7,10 @@ from activedpo_lib.method import replay
 from activedpo_lib.method.strategies import STRATEGIES
 from activedpo_lib.params import load_params
 from activedpo_lib.records import Comparison
-from activedpo_lib.runs.rounds import open_run, pool_of_round, run_rounds, sample_prompts
-from activedpo_lib.runs.run import labelled_pairs, policy_after
+from activedpo_lib.runs.launch import run_rounds
+from activedpo_lib.runs.run import labelled_pairs, open_run
+from activedpo_lib.runs.saved import policy_after
+from activedpo_lib.runs.steps import pool_of_round, sample_prompts
 from activedpo_lib.streams import stream
 from activedpo_lib.tasks import load_task
 
@@ -49,7 +51,7 @@ def test_all_strategies_share_each_rounds_comparisons(root):
     for strategy in ("random", "activedpo"):
         run_rounds(params(strategy), 0, root, log=silent)
         run = open_run(params(strategy), 0, root, log=silent)
-        drawn = sample_prompts(run.task.prompts, 30, run.stream("prompts", 1))
+        drawn = sample_prompts(run, 1)
         pools.append(pool_of_round(run, None, drawn, (), 1))
     assert pools[0].responses == pools[1].responses
     assert len(pools[0].pairs) == 30
@@ -61,7 +63,7 @@ def test_which_response_comes_first_says_nothing_about_the_answer():
     import dataclasses
 
     made = replay.replay_task(dataclasses.replace(task, comparisons=tuple(rows)))
-    pool = replay.comparison_pool(_words(), made.prompts, stream(0, "replay"), ())
+    pool = replay.comparison_pool(_words(), made.prompts, (), stream=stream(0, "replay"))
     first = np.mean([pool.responses[a].text.startswith(" good") for a, _ in pool.pairs])
     assert abs(first - 0.5) < 0.1
     revealed = replay.reveal([pool.pair(row) for row in range(400)])
@@ -82,10 +84,14 @@ def test_agreement_starts_at_a_half_and_follows_the_implicit_reward(root):
     assert table["nll"].iloc[0] == pytest.approx(np.log(2), abs=1e-4)
     run = open_run(params(**{"dpo.learning_rate": 5.0e-3}), 0, root, log=silent)
     held_out = run.task.held_out[:16]
-    found = replay.agreement(policy_after(run, 2), run.tokenizer, held_out, 0.1)
+    found = replay.agreement(
+        replay.held_out_rewards(policy_after(run, 2), run.tokenizer, held_out, 0.1)
+    )
     assert found["agreement"] == table["agreement"].iloc[-1]
     swapped = [Comparison(row.prompt, row.rejected, row.chosen) for row in held_out]
-    again = replay.agreement(policy_after(run, 2), run.tokenizer, swapped, 0.1)
+    again = replay.agreement(
+        replay.held_out_rewards(policy_after(run, 2), run.tokenizer, swapped, 0.1)
+    )
     assert again["agreement"] == pytest.approx(1 - found["agreement"])
 
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from activedpo_lib.method.measures import predictive_entropy
+from activedpo_lib.method.logps import predictive_entropy
 from activedpo_lib.method.strategies import STRATEGIES, make_strategy
 from activedpo_lib.records import Candidates
 from activedpo_lib.schema import SelectionParams
 from activedpo_lib.streams import stream
 
-SETTINGS = SelectionParams(shortlist=0.5)
+SETTINGS = vars(SelectionParams(shortlist=0.5))
 
 
 def candidates(prompts=10, seed=0, ties=False):
@@ -45,17 +45,22 @@ def shuffled(found, order):
     )
 
 
+def picks(name, found, count):
+    strategy = make_strategy(name, SETTINGS)
+    return strategy.select(found, count, stream=stream(0, "s")).indices.tolist()
+
+
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_picks_are_distinct_seeded_and_independent_of_the_pools_order(name, ties):
     strategy, found = make_strategy(name, SETTINGS), candidates(ties=ties)
-    picked = strategy.select(found, 5, stream(0, "select"))
+    picked = strategy.select(found, 5, stream=stream(0, "select"))
     assert len(set(picked.indices.tolist())) == 5
     assert picked.scores.shape == (5,)
-    again = strategy.select(found, 5, stream(0, "select"))
+    again = strategy.select(found, 5, stream=stream(0, "select"))
     assert picked.indices.tolist() == again.indices.tolist()
     order = stream(3, "order").numpy().permutation(len(found.ids))
-    turned = strategy.select(shuffled(found, order), 5, stream(0, "select"))
+    turned = strategy.select(shuffled(found, order), 5, stream=stream(0, "select"))
     assert [found.ids[i] for i in picked.indices] == [found.ids[order[i]] for i in turned.indices]
 
 
@@ -74,14 +79,16 @@ def test_strategies_read_only_what_they_say_they_need(name):
         if need not in strategy.needs
         for column in columns
     }
-    assert len(strategy.select(found._replace(**hidden), 4, stream(0, "s")).indices) == 4
+    assert len(strategy.select(found._replace(**hidden), 4, stream=stream(0, "s")).indices) == 4
 
 
 def test_random_is_uniform():
     counts = np.zeros(30)
     for seed in range(600):
         counts[
-            make_strategy("random", SETTINGS).select(candidates(), 5, stream(seed, "s")).indices
+            make_strategy("random", SETTINGS)
+            .select(candidates(), 5, stream=stream(seed, "s"))
+            .indices
         ] += 1
     expected = 600 * 5 / 30
     assert (
@@ -95,14 +102,14 @@ def test_apo_picks_the_largest_norms_at_once():
     norms = np.einsum(
         "nd,de,ne->n", found.hidden.astype(float), np.linalg.inv(V), found.hidden.astype(float)
     )
-    picked = make_strategy("apo", SETTINGS).select(found, 7, stream(0, "s"))
+    picked = make_strategy("apo", SETTINGS).select(found, 7, stream=stream(0, "s"))
     assert picked.indices.tolist() == np.argsort(-norms)[:7].tolist()
     np.testing.assert_allclose(np.square(picked.scores), norms[picked.indices], rtol=1e-5)
 
 
 def test_aplp_takes_high_entropy_prompts_then_large_margins_one_a_prompt():
     found = candidates()
-    picked = make_strategy("aplp", SETTINGS).select(found, 3, stream(0, "s"))
+    picked = make_strategy("aplp", SETTINGS).select(found, 3, stream=stream(0, "s"))
     kept = np.argsort(-found.entropy)[:5]  # half of ten prompts
     best = {
         p: max(np.flatnonzero(found.prompt == p), key=lambda i: abs(found.margin[i])) for p in kept
@@ -113,7 +120,7 @@ def test_aplp_takes_high_entropy_prompts_then_large_margins_one_a_prompt():
 
 def test_entropy_takes_one_pair_of_each_of_the_most_uncertain_prompts():
     found = candidates()
-    picked = make_strategy("entropy", SETTINGS).select(found, 4, stream(0, "s"))
+    picked = make_strategy("entropy", SETTINGS).select(found, 4, stream=stream(0, "s"))
     assert found.prompt[picked.indices].tolist() == np.argsort(-found.entropy)[:4].tolist()
 
 
@@ -121,11 +128,13 @@ def test_margin_and_certainty_are_the_two_ends():
     found = candidates()
     order = np.argsort(np.abs(found.margin))
     assert (
-        make_strategy("margin", SETTINGS).select(found, 4, stream(0, "s")).indices.tolist()
+        make_strategy("margin", SETTINGS).select(found, 4, stream=stream(0, "s")).indices.tolist()
         == order[:4].tolist()
     )
     assert (
-        make_strategy("certainty", SETTINGS).select(found, 4, stream(0, "s")).indices.tolist()
+        make_strategy("certainty", SETTINGS)
+        .select(found, 4, stream=stream(0, "s"))
+        .indices.tolist()
         == order[::-1][:4].tolist()
     )
 
@@ -133,8 +142,21 @@ def test_margin_and_certainty_are_the_two_ends():
 def test_gradient_norm_is_activedpo_without_v():
     found = candidates()
     norms = np.linalg.norm(found.phi, axis=1)
-    picked = make_strategy("gradient_norm", SETTINGS).select(found, 6, stream(0, "s"))
+    picked = make_strategy("gradient_norm", SETTINGS).select(found, 6, stream=stream(0, "s"))
     assert picked.indices.tolist() == np.argsort(-norms)[:6].tolist()
+
+
+def test_d_optimals_ridge_is_absolute_where_d2_says_so():
+    """A huge absolute ridge leaves the norm alone to decide; the same number relative does not
+    mean the same V_0.
+    """
+    found = candidates()
+    weight = 1 / (1 + np.exp(-found.margin))
+    norms = np.linalg.norm(found.hidden, axis=1) * np.sqrt(weight * (1 - weight))
+    absolute = make_strategy("d_optimal", {"ridge": 1e9, "ridge_is": "absolute"})
+    picked = absolute.select(found, 5, stream=stream(0, "s"))
+    assert picked.indices.tolist() == np.argsort(-norms)[:5].tolist()
+    np.testing.assert_allclose(picked.scores, norms[picked.indices] / np.sqrt(1e9), rtol=1e-4)
 
 
 def test_d_optimal_is_greedy_log_det_of_the_weighted_hidden_states():
@@ -154,7 +176,9 @@ def test_d_optimal_is_greedy_log_det_of_the_weighted_hidden_states():
         truth.append(int(np.argmax(gains)))
         V += np.outer(phi[truth[-1]], phi[truth[-1]])
     assert (
-        make_strategy("d_optimal", SETTINGS).select(found, 5, stream(0, "s")).indices.tolist()
+        make_strategy("d_optimal", SETTINGS)
+        .select(found, 5, stream=stream(0, "s"))
+        .indices.tolist()
         == truth
     )
 
@@ -170,7 +194,7 @@ def test_k_center_takes_the_farthest_from_all_known():
         truth.append(int(np.argmax(distance)))
         known.append(found.phi[truth[-1]].astype(float))
     assert (
-        make_strategy("k_center", SETTINGS).select(found, 5, stream(0, "s")).indices.tolist()
+        make_strategy("k_center", SETTINGS).select(found, 5, stream=stream(0, "s")).indices.tolist()
         == truth
     )
 
@@ -193,7 +217,9 @@ def test_transductive_lowers_the_pools_mean_variance_most():
         truth.append(int(np.argmin(after)))
         V += np.outer(unit[truth[-1]], unit[truth[-1]])
     assert (
-        make_strategy("transductive", SETTINGS).select(found, 5, stream(0, "s")).indices.tolist()
+        make_strategy("transductive", SETTINGS)
+        .select(found, 5, stream=stream(0, "s"))
+        .indices.tolist()
         == truth
     )
 
@@ -204,8 +230,8 @@ def test_entropy_is_minus_the_mean_log_probability_of_a_prompts_own_samples():
 
 
 def test_activedpo_forbids_a_prompt_twice_where_d13_says_so():
-    settings = SelectionParams(repeat_prompts=False)
-    picked = make_strategy("activedpo", settings).select(candidates(), 10, stream(0, "s"))
+    settings = {"repeat_prompts": False}
+    picked = make_strategy("activedpo", settings).select(candidates(), 10, stream=stream(0, "s"))
     assert len(set(candidates().prompt[picked.indices])) == 10
 
 
@@ -219,10 +245,10 @@ def test_an_unknown_strategy_lists_the_known_ones():
 
 def test_strategies_that_need_all_gradients_in_one_process_say_so(tmp_path):
     from activedpo_lib.params import load_params
-    from activedpo_lib.runs.rounds import open_run
+    from activedpo_lib.runs.run import open_run
 
     for name, factory in STRATEGIES.items():
-        needs, shares = factory(SelectionParams()).needs, factory(SelectionParams()).shares
+        needs, shares = factory().needs, factory().shares
         assert shares == (name == "activedpo")
         if "phi" in needs and not shares:
             params = load_params("smoke", strategy=name, overrides={"processes": 2})

@@ -8,7 +8,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from activedpo_lib.method.design import select_greedy
-from activedpo_lib.shards import Alone, shards
+from activedpo_lib.shards import ProcessGroup, SingleProcess, processes
 from activedpo_lib.streams import stream
 
 CASES = ("plain", "labelled", "ties", "groups")
@@ -29,10 +29,10 @@ def arguments(case):
     return phi, more
 
 
-def picks(case, start, end, shards):
+def picks(case, start, end, group):
     phi, more = arguments(case)
     mine = {name: value if name == "past_phi" else value[start:end] for name, value in more.items()}
-    return select_greedy(phi[start:end], 20, 0.5, shards=shards, **mine)
+    return select_greedy(phi[start:end], 20, 0.5, processes=group, **mine)
 
 
 def one_process(rank, count, folder):
@@ -43,7 +43,7 @@ def one_process(rank, count, folder):
         [0, 101] if count == 1 else [0, 7, 101] if count == 2 else [0, 0, 60, 101]
     )  # slices of any size, also none
     for case in CASES:
-        found = picks(case, cuts[rank], cuts[rank + 1], shards())
+        found = picks(case, cuts[rank], cuts[rank + 1], processes())
         np.savez(f"{folder}/{case}-{rank}.npz", indices=found.indices, scores=found.scores)
     dist.destroy_process_group()
 
@@ -52,7 +52,7 @@ def one_process(rank, count, folder):
 def test_several_processes_pick_what_one_picks(count, tmp_path):
     mp.spawn(one_process, (count, str(tmp_path)), nprocs=count)
     for case in CASES:
-        truth = picks(case, 0, 101, None)
+        truth = picks(case, 0, 101, SingleProcess())
         for rank in range(count):
             with np.load(tmp_path / f"{case}-{rank}.npz") as found:
                 assert found["indices"].tolist() == truth.indices.tolist()
@@ -60,4 +60,4 @@ def test_several_processes_pick_what_one_picks(count, tmp_path):
 
 
 def test_without_torch_distributed_a_process_is_alone():
-    assert isinstance(shards(), Alone)
+    assert not isinstance(processes(), ProcessGroup)

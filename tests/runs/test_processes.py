@@ -6,16 +6,20 @@ import numpy as np
 import pytest
 
 from activedpo_lib.params import load_params
+from activedpo_lib.records import Strategy
 from activedpo_lib.runs import checkpoints, launch
-from activedpo_lib.runs.rounds import run_folder, run_rounds
+from activedpo_lib.runs.checkpoints import run_folder
+from activedpo_lib.runs.launch import run_rounds
+from activedpo_lib.runs.run import task_of
 from activedpo_lib.study.tables import split_times
 
 SAME = {
     "oracle.kind": "utility",
     "task.sft_rows": 32,
-    "batch_size": 8,
-    "dpo.batch_size": 4,
+    "batch_size": 6,
+    "dpo.batch_size": 6,
     "rounds": 2,
+    "selection.past": "keep",
 }
 
 
@@ -27,22 +31,35 @@ def of(processes, strategy, **more):
     return load_params("smoke", strategy=strategy, overrides=SAME | {"processes": processes} | more)
 
 
-@pytest.mark.parametrize("strategy", ["activedpo", pytest.param("aplp", marks=pytest.mark.slow),
-                                      pytest.param("apo", marks=pytest.mark.slow)])  # fmt: skip
-def test_two_processes_pick_and_train_as_one(strategy, tmp_path):
-    tables, picks, phi = [], [], []
-    for processes in (1, 2):
-        params = of(processes, strategy)
-        tables.append(split_times(run_rounds(params, 0, tmp_path, log=silent))[0])
-        folder = run_folder(params, 0, tmp_path)
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("processes")
+
+
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "processes"),
+    [("activedpo", 2), slow("activedpo", 3), slow("aplp", 2), slow("apo", 2)],
+)
+def test_several_processes_pick_and_train_as_one(strategy, processes, root):
+    tables, picks, remembered = [], [], []
+    for params in (of(1, strategy), of(processes, strategy)):
+        tables.append(split_times(run_rounds(params, 0, root, log=silent))[0])
+        folder = run_folder(params, 0, root)
         picks.append([(folder / f"round{t}" / "labelled.json").read_text() for t in (1, 2)])
-        if strategy == "activedpo":
-            phi.append(checkpoints.load_array(folder, 2, "phi"))
+        remembered.append(
+            checkpoints.load_past(folder, 2, {p.id: p for p in task_of(params).prompts})
+        )
     assert picks[0] == picks[1]
     numbers = [table.select_dtypes("number").to_numpy() for table in tables]
     np.testing.assert_allclose(numbers[0], numbers[1], rtol=1e-2, atol=1e-2)
-    if phi:
-        np.testing.assert_allclose(phi[0], phi[1], atol=2e-2 * np.abs(phi[0]).max())
+    alone, shared = remembered
+    if strategy == "activedpo":
+        assert shared.ridge == pytest.approx(alone.ridge, rel=1e-5)
+        np.testing.assert_allclose(alone.phi, shared.phi, atol=2e-2 * np.abs(alone.phi).max())
 
 
 def test_a_process_that_fails_is_told_with_its_own_error(tmp_path):
@@ -55,4 +72,6 @@ def test_a_process_that_fails_is_told_with_its_own_error(tmp_path):
 
 def test_own_strategies_and_several_processes_are_refused(tmp_path):
     with pytest.raises(ValueError, match="strategies of your own run in one process"):
-        run_rounds(of(2, "mine"), 0, tmp_path, {"mine": lambda settings: None}, silent)
+        run_rounds(
+            of(2, "mine"), 0, tmp_path, {"mine": lambda: Strategy(frozenset(), None)}, silent
+        )

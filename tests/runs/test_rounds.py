@@ -9,21 +9,18 @@ import pandas as pd
 import pytest
 import torch
 from conftest import make_policy
+from trl import DPOConfig
 
-from activedpo_lib.method import models, training
+from activedpo_lib.method import adapters, training
 from activedpo_lib.method.logps import response_logps
 from activedpo_lib.method.strategies import STRATEGIES
 from activedpo_lib.params import load_params
-from activedpo_lib.runs import checkpoints, rounds
-from activedpo_lib.runs.rounds import (
-    open_run,
-    pool_of_round,
-    run_folder,
-    run_rounds,
-    sample_prompts,
-)
-from activedpo_lib.runs.run import labelled_pairs
-from activedpo_lib.streams import stream
+from activedpo_lib.runs import checkpoints, rounds, steps
+from activedpo_lib.runs.checkpoints import run_folder
+from activedpo_lib.runs.launch import run_rounds
+from activedpo_lib.runs.run import labelled_pairs, open_run
+from activedpo_lib.runs.saved import policy_after
+from activedpo_lib.runs.steps import pool_of_round, sample_prompts
 
 SETTINGS = {"oracle.kind": "utility", "task.sft_rows": 32, "rounds": 3}
 TIMES = [
@@ -98,10 +95,8 @@ def test_all_strategies_share_prompts_seeds_and_the_first_pool(root):
     pools, prompts, evaluations = [], [], []
     for strategy in STRATEGIES:
         run = open_run(params(strategy), 0, root, log=silent)
-        policy = models.with_adapter(run.base, run.lora, run.stream("adapter"))
-        drawn = sample_prompts(
-            run.task.prompts, run.params.generation.prompts, run.stream("prompts", 1)
-        )
+        policy = adapters.with_adapter(run.base, run.lora, stream=run.stream("adapter"))
+        drawn = sample_prompts(run, 1)
         prompts.append([p.id for p in drawn])
         pool = pool_of_round(run, policy, drawn, (), 1)
         pools.append([r.tokens for r in pool.responses])
@@ -115,7 +110,7 @@ def test_all_strategies_share_prompts_seeds_and_the_first_pool(root):
 
 def test_apo_never_regenerates_responses(root):
     run = open_run(params("apo"), 0, root, log=silent)
-    policy = models.with_adapter(run.base, run.lora, run.stream("adapter"))
+    policy = adapters.with_adapter(run.base, run.lora, stream=run.stream("adapter"))
     drawn = run.task.prompts[:5]
     before = pool_of_round(run, policy, drawn, (), 1)
     for name, parameter in policy.named_parameters():
@@ -133,7 +128,7 @@ def test_evaluation_prompts_are_in_no_pool(root):
 def test_picked_pairs_leave_the_pool(root):
     run_rounds(params("apo"), 0, root, log=silent)
     run = open_run(params("apo"), 0, root, log=silent)
-    policy = models.with_adapter(run.base, run.lora, run.stream("adapter"))
+    policy = adapters.with_adapter(run.base, run.lora, stream=run.stream("adapter"))
     labelled = labelled_pairs(params("apo"), 0, root)
     prompts = list({p.prompt.id: p.prompt for p in labelled if p.round == 1}.values())
     pool = pool_of_round(run, policy, prompts, labelled, 2)
@@ -160,13 +155,13 @@ def test_reference_of_round_two_is_pi_sft(root, tmp_path):
     labelled = labelled_pairs(params("random"), 0, root)
     sequences = [p.prompt_tokens for p in labelled], [p.chosen.tokens for p in labelled]
     truth = response_logps(run.base, *sequences)
-    policy = models.with_adapter(run.base, run.lora, run.stream("adapter"))
-    models.set_adapter_state(policy, checkpoints.load_adapter(run.folder, 1))
+    policy = adapters.with_adapter(run.base, run.lora, stream=run.stream("adapter"))
+    adapters.set_adapter_state(policy, checkpoints.load_adapter(run.folder, 1))
     moved = response_logps(policy, *sequences)
-    trainer = training.dpo_trainer(
-        policy, run.tokenizer, labelled, run.lora, stream(0, "t"), str(tmp_path),
-        beta=0.1, epochs=1, learning_rate=1e-3, batch_size=4, warmup=0.0,
-    )  # fmt: skip
+    arguments = DPOConfig(
+        str(tmp_path), precompute_ref_log_probs=True, bf16=False, report_to="none"
+    )
+    trainer = training.dpo_trainer(policy, run.tokenizer, labelled, run.lora, arguments)
     found = np.array(trainer.train_dataset["ref_chosen_logps"])
     np.testing.assert_allclose(found, truth, atol=1e-3)
     assert np.abs(moved - truth).max() > 0.01
@@ -178,13 +173,13 @@ def test_reference_of_round_two_is_pi_sft(root, tmp_path):
 def test_d5_trains_on_what_it_says(train_on, root, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        rounds,
+        steps,
         "dpo",
         lambda policy, _tok, data, *_, **__: (seen.append((policy, len(data))) or policy, 0.0),
     )
     run = open_run(params(**{"dpo.train_on": train_on}), 0, root, log=silent)
     policy = make_policy()
-    result, _ = rounds.train(run, policy, (1, 2, 3), (4, 5), 2)
+    result, _ = steps.train(run, policy, (1, 2, 3), (4, 5), 2)
     assert seen[0][1] == {"new": 2, "all": 5, "all_from_sft": 5}[train_on]
     is_fresh = all(not p.any() for n, p in result.named_parameters() if "lora_B" in n)
     assert is_fresh == (train_on == "all_from_sft")
@@ -194,27 +189,59 @@ def test_d3_keeps_or_re_embeds_the_past(root, monkeypatch):
     seen = {}
     real = rounds.measure
 
-    def spy(*arguments, **more):
-        columns = real(*arguments, **more)
-        seen[more["kept_phi"] is not None] = columns.past_phi
+    def spy(pool, needs, past, reader):
+        columns = real(pool, needs, past, reader)
+        seen[reader.rule.past] = columns.past_phi
         return columns
 
     monkeypatch.setattr(rounds, "measure", spy)
     for past in ("keep", "reembed"):
         run_rounds(params(**{"selection.past": past, "rounds": 2}), 1, root, log=silent)
-    kept = checkpoints.load_array(
-        run_folder(params(**{"selection.past": "keep", "rounds": 2}), 1, root), 1, "phi"
-    )
-    np.testing.assert_array_equal(seen[True], kept)
-    assert seen[False].shape == kept.shape
-    assert np.abs(seen[False] - kept).max() > 1e-3
+    kept = saved_past(1, 1, root, **{"selection.past": "keep", "rounds": 2}).phi
+    np.testing.assert_array_equal(seen["keep"], kept)
+    assert seen["reembed"].shape == kept.shape
+    assert np.abs(seen["reembed"] - kept).max() > 1e-3
+    assert saved_past(1, 1, root, **{"rounds": 2}).phi is None
+
+
+def saved_past(t, seed, root, **more):
+    run = open_run(params(**more), seed, root, log=silent)
+    return steps.past_of(run, t)
 
 
 def test_the_ridge_is_set_once_from_the_first_pool(root):
     run_rounds(params(), 0, root, log=silent)
-    folder = run_folder(params(), 0, root)
-    ridges = [float(checkpoints.load_array(folder, t, "ridge")) for t in (1, 2, 3)]
-    assert ridges[0] == ridges[1] == ridges[2] > 0
+    ridges = [saved_past(t, 0, root).ridge for t in (0, 1, 2, 3)]
+    assert ridges[0] is None
+    assert ridges[1] == ridges[2] == ridges[3] > 0
+
+
+def test_a_dropped_adapter_is_trained_again_to_the_same_policy(root, tmp_path):
+    kept, dropped = params(), params(adapters="last")
+    assert kept.digest() == dropped.digest()  # no result depends on it
+    shutil.copytree(root / "sft", tmp_path / "sft", dirs_exist_ok=True)
+    table = run_rounds(dropped, 0, tmp_path, log=silent)
+    pd.testing.assert_frame_equal(
+        results(table), results(run_rounds(kept, 0, root, log=silent)), check_exact=True
+    )
+    runs = [open_run(p, 0, r, log=silent) for p, r in ((kept, root), (dropped, tmp_path))]
+    folders = [sorted(path.parent.name for path in run.folder.glob("*/adapter.*")) for run in runs]
+    assert folders == [["round0", "round1", "round2", "round3"], ["round3"]]
+    read = [[(5, 6, 7)], [(8, 9, 1)]]
+    for t in range(4):
+        ours, again = (response_logps(policy_after(run, t), *read) for run in runs)
+        np.testing.assert_array_equal(ours, again)
+
+
+def test_the_policy_before_the_first_round_is_pi_sft_under_a_live_adapter(root):
+    run = open_run(params(), 0, root, log=silent)
+    policy = policy_after(run, -1)
+    assert [n for n, _ in policy.named_parameters() if "lora_A" in n]
+    read = [[(5, 6, 7)], [(8, 9, 1)]]
+    before = response_logps(policy, *read)
+    weight = next(p for n, p in policy.named_parameters() if "lora_B" in n)
+    weight.data += 1.0
+    assert response_logps(policy, *read) != before, "the adapter that it has takes part"
 
 
 def test_a_saved_round_carries_its_provenance(root):
@@ -231,8 +258,8 @@ def test_a_strategy_of_your_own_runs_without_touching_the_library(root):
     from activedpo_lib.method.design import largest
     from activedpo_lib.records import Strategy
 
-    def widest(_settings):
-        def select(candidates, batch_size, stream):
+    def widest():
+        def select(candidates, batch_size, *, stream):
             return largest(abs(candidates.margin), batch_size, stream.uniforms(candidates.ids))
 
         return Strategy(frozenset({"margin"}), select)

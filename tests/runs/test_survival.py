@@ -18,7 +18,8 @@ import pytest
 
 from activedpo_lib import store
 from activedpo_lib.params import load_params
-from activedpo_lib.runs.rounds import run_folder, run_rounds
+from activedpo_lib.runs.checkpoints import run_folder
+from activedpo_lib.runs.launch import run_rounds
 from activedpo_lib.study.tables import split_times
 
 OVERRIDES = {"oracle.kind": "utility", "task.sft_rows": 32, "rounds": 3}
@@ -112,7 +113,6 @@ def test_leftovers_of_a_kill_are_swept(tmp_path):
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), 1e6])
 def test_a_loss_that_explodes_stops_the_run_with_its_rounds_kept(loss, tmp_path, monkeypatch):
     from activedpo_lib.method import training
-    from activedpo_lib.runs import rounds
 
     real, calls = training._train, []
 
@@ -130,7 +130,7 @@ def test_a_loss_that_explodes_stops_the_run_with_its_rounds_kept(loss, tmp_path,
         match=r"DPO: the loss became (nan|inf|1000000.0); lower the learning rate",
     ):
         run_rounds(smoke(), 0, tmp_path, log=silent)
-    folder = rounds.run_folder(smoke(), 0, tmp_path)
+    folder = run_folder(smoke(), 0, tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == ["round0", "round1"]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from activedpo_lib.params import load_params
-from activedpo_lib.runs.rounds import run_rounds
+from activedpo_lib.runs.launch import run_rounds
 from activedpo_lib.runs.run import labelled_pairs
 from activedpo_lib.streams import stream
 from activedpo_lib.study import clusters

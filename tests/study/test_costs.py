@@ -6,8 +6,7 @@ from conftest import make_policy
 from torch.utils.flop_counter import FlopCounterMode
 
 from activedpo_lib.method.gradients import gradient_shapes, response_features
-from activedpo_lib.method.logps import response_logps
-from activedpo_lib.method.measures import last_hidden_states
+from activedpo_lib.method.logps import last_hidden_states, response_logps
 from activedpo_lib.method.projection import make_projection
 from activedpo_lib.study.costs import Sizes, round_flops
 

@@ -8,7 +8,8 @@ import pytest
 from activedpo_lib.method.projection import make_projection
 from activedpo_lib.params import load_params
 from activedpo_lib.runs import artifacts, checkpoints
-from activedpo_lib.runs.rounds import open_run, run_rounds
+from activedpo_lib.runs.launch import run_rounds
+from activedpo_lib.runs.run import open_run
 from activedpo_lib.study import probes
 from activedpo_lib.study.distortion import cosine_error, log_det, project
 
@@ -68,9 +69,8 @@ def test_kl_is_not_that_of_the_references_samples(root):
     run, _ = finished(root, "random", **{"dpo.learning_rate": 5.0e-3})
     policy = [policy for _, policy in probes.saved_policies(run, 3)][-1]
     from activedpo_lib.method.candidates import sequences
-    from activedpo_lib.method.logps import response_logps
-    from activedpo_lib.method.measures import reference, reference_logps
-    from activedpo_lib.runs.rounds import evaluation_responses
+    from activedpo_lib.method.logps import reference, reference_logps, response_logps
+    from activedpo_lib.runs.steps import evaluation_responses
 
     with reference(policy):
         theirs = sequences(evaluation_responses(run, policy))

@@ -11,7 +11,7 @@ import pytest
 from activedpo_lib.batch import batch
 from activedpo_lib.params import load_params
 from activedpo_lib.runs import artifacts
-from activedpo_lib.runs.rounds import run_rounds
+from activedpo_lib.runs.launch import run_rounds
 from activedpo_lib.tasks.convert import convert_qa, convert_scitldr, distinct, main
 from activedpo_lib.tasks.files import DataError, files_task, read_rows
 

@@ -16,7 +16,7 @@ from activedpo_lib.method.oracles import classifier_score
 from activedpo_lib.params import load_params
 from activedpo_lib.records import Prompt
 from activedpo_lib.runs import artifacts, model_hub
-from activedpo_lib.runs.rounds import run_rounds
+from activedpo_lib.runs.launch import run_rounds
 from activedpo_lib.schema import TaskParams
 from activedpo_lib.store import HOME
 from activedpo_lib.tasks import load_task

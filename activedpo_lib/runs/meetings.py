@@ -1,0 +1,105 @@
+"""Where the processes that share a run meet (the third meeting is greedy selection itself): the
+pool joined, with the ridge's mean, and the features of what was picked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from activedpo_lib.records import Candidates, Past, Pool, Prompt
+from activedpo_lib.shards import SingleProcess
+
+
+def share_of(past: Past, processes: SingleProcess) -> Past:
+    """This process's share of what V remembers, to be measured again."""
+    own = processes.share(len(past.labelled))
+    phi = None if past.phi is None else past.phi[own]
+    return Past(past.labelled[own], phi, past.ridge)
+
+
+def joined_pool(pool: Pool, prompts: Sequence[Prompt], processes: SingleProcess) -> Pool:
+    """The whole Pool from every process's part, in the order of the ranks; prompts: all of them."""
+    if processes.count == 1:
+        return pool
+    # Everyone knows the prompts; their hidden facts do not travel.
+    parts: list[Pool] = processes.collect([dataclasses.replace(pool, prompts=())])
+    starts = np.cumsum([0, *(len(part.prompt_tokens) for part in parts)])
+    responses = np.cumsum([0, *(len(part.responses) for part in parts)])
+    return Pool(
+        tuple(prompts),
+        tuple(tokens for part in parts for tokens in part.prompt_tokens),
+        tuple(response for part in parts for response in part.responses),
+        _moved([part.prompt_index for part in parts], starts),
+        _moved([part.pairs for part in parts], responses),
+    )
+
+
+def joined_candidates(candidates: Candidates, processes: SingleProcess) -> Candidates:
+    """The whole pool's Candidates from every process's part; gradient features stay where they are
+    (`rows`), and the ridge of a first pool is the mean over all pairs (D2).
+    """
+    if processes.count == 1:
+        return candidates
+    parts: list[Candidates] = processes.collect([candidates._replace(phi=None)])
+    starts = np.cumsum([0, *(len(part.ids) for part in parts)])
+    prompts = np.cumsum([0, *(len(part.prompt_ids) for part in parts)])
+    whole = candidates._replace(
+        ids=tuple(name for part in parts for name in part.ids),
+        prompt=_moved([part.prompt for part in parts], prompts),
+        prompt_ids=tuple(name for part in parts for name in part.prompt_ids),
+        own={name: np.concatenate([part.own[name] for part in parts]) for name in candidates.own},
+        rows=slice(int(starts[processes.rank]), int(starts[processes.rank + 1])),
+        processes=processes,
+    )
+    if candidates.ridge is not None:
+        whole = whole._replace(ridge=_mean([part.ridge for part in parts], np.diff(starts)))
+    columns = ("past_phi", "margin", "entropy", "hidden", "past_hidden")
+    measured = [name for name in columns if getattr(candidates, name) is not None]
+    return whole._replace(
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in measured}
+    )
+
+
+def _mean(ridges: list[float], pairs: np.ndarray) -> float:
+    """The ridge of the whole pool; one that all know already stays to the last digit."""
+    return ridges[0] if len(set(ridges)) == 1 else float(np.average(ridges, weights=pairs))
+
+
+def _moved(parts: Sequence[np.ndarray], starts: np.ndarray) -> np.ndarray:
+    """Indices into each part as indices into the whole."""
+    return np.concatenate([part + start for part, start in zip(parts, starts, strict=False)])
+
+
+def phi_of(candidates: Candidates, indices: np.ndarray) -> np.ndarray:
+    """The features of these pairs, (b, d), whichever process has them."""
+    start, stop, _ = candidates.rows.indices(len(candidates.ids))
+    own = [(int(at), candidates.phi[at - start]) for at in indices if start <= at < stop]
+    everyones = dict(candidates.processes.collect(own))
+    return np.stack([everyones[int(at)] for at in indices])
+
+
+def next_past(
+    past: Past, labelled: tuple, candidates: Candidates, indices: np.ndarray, keep: bool
+) -> Past:
+    """What V remembers after the picks `indices` were labelled; `keep`: their features too (D3)."""
+    if candidates.phi is None:
+        return past._replace(labelled=past.labelled + labelled)
+    phi = past.phi
+    if keep:
+        new = phi_of(candidates, indices)
+        phi = new if phi is None else np.concatenate([phi, new])
+    return Past(past.labelled + labelled, phi, float(candidates.ridge))
+
+
+def check_pairs(pool: Pool) -> Pool:
+    """The whole pool, or ValueError where it has no pair left to label."""
+    if len(pool.pairs):
+        return pool
+    raise ValueError(
+        f"the pool of {len(pool.prompts)} prompts has no pair to label: the policy writes one "
+        "response to each prompt, or all were labelled; lower dpo.learning_rate, raise "
+        "generation.temperature, or add prompts"
+    )

@@ -1,0 +1,181 @@
+"""The steps of one round, each from a Run: its prompts, its pool, what is measured of it, labels,
+training, evaluation. `rounds.active_round` takes them in Algorithm 1's order.
+
+Of several processes each writes and measures its own share; `meetings.py` is where they meet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from peft import PeftModel
+
+from activedpo_lib.method import adapters, replay
+from activedpo_lib.method.candidates import Reader
+from activedpo_lib.method.evaluation import evaluate
+from activedpo_lib.method.generation import generate, without_labelled
+from activedpo_lib.method.logps import reference
+from activedpo_lib.method.oracles import label
+from activedpo_lib.method.training import dpo
+from activedpo_lib.records import (
+    Budget,
+    FeatureRule,
+    Fit,
+    LabelledPair,
+    Pair,
+    Past,
+    Pool,
+    Prompt,
+    Sampling,
+)
+from activedpo_lib.runs import checkpoints
+from activedpo_lib.runs.meetings import joined_pool
+from activedpo_lib.runs.run import Run
+
+Labelled = tuple[LabelledPair, ...]
+
+
+def sample_prompts(run: Run, t: int) -> list[Prompt]:
+    """Round t's prompts, drawn without replacement: the same for every strategy (Sec. 4)."""
+    prompts, count = run.task.prompts, run.params.generation.prompts
+    rows = run.stream("prompts", t).numpy().choice(len(prompts), count, replace=False)
+    return [prompts[row] for row in rows]
+
+
+def pool_of_round(
+    run: Run, policy: PeftModel, prompts: Sequence[Prompt], labelled: Labelled, t: int
+) -> Pool:
+    """D_t (Alg. 1 l. 3), without what was labelled: responses of the current policy; for a strategy
+    that never regenerates (APO), pi_SFT's, a prompt's always the same.
+    """
+    if run.params.replay:
+        shown = run.stream("replay")
+        return replay.comparison_pool(run.tokenizer, prompts, labelled, stream=shown)
+    fixed = not run.strategy.regenerates
+    noise = run.stream("generate", 1 if fixed else t)
+    with reference(policy) if fixed else contextlib.nullcontext():
+        pool = generate(policy, run.tokenizer, prompts, sampling(run), stream=noise)
+    return without_labelled(pool, labelled)
+
+
+def sampling(run: Run, responses: int | None = None) -> Sampling:
+    """How the run samples (D9): as many responses as its pool has, or `responses`."""
+    given = run.params.generation
+    return Sampling(
+        responses or given.responses,
+        run.params.task.max_new_tokens,
+        given.temperature,
+        given.top_k,
+        given.top_p,
+        given.batch_sequences,
+    )
+
+
+def reader_of(run: Run, policy: PeftModel, t: int) -> Reader:
+    """What reads round t's pool: the policy, by the run's decisions."""
+    said, folder = run.params.selection, checkpoints.scratch_folder(run.folder, t)
+    if run.processes.count > 1:
+        folder = folder / f"process{run.processes.rank}"
+    seed = run.stream("projection").seed  # one for all rounds (D7)
+    rule = FeatureRule(
+        said.projection, said.dimensions, seed, said.normalise, said.normalise_when, said.past,
+        said.ridge, said.ridge_is,
+    )  # fmt: skip
+    extra = said.entropy_samples
+    plain = Sampling(
+        extra, run.params.task.max_new_tokens, batch_sequences=run.params.generation.batch_sequences
+    )
+    return Reader(
+        policy,
+        run.tokenizer,
+        rule,
+        run.params.dpo.beta,
+        plain if extra else None,
+        run.stream("entropy", t),
+        Budget(said.token_budget, said.memory_mib, folder),
+        run.log,
+    )
+
+
+def label_pairs(run: Run, pairs: Sequence[Pair], t: int) -> Labelled:
+    """The LabelledPairs of round t: the oracle's answers, or in a replay what humans had said."""
+    if run.score is None:
+        return replay.reveal(pairs, t)
+    how = run.params.oracle
+    return label(run.score, pairs, how.label, how.flip, t, stream=run.stream("label", t))
+
+
+def train(
+    run: Run, policy: PeftModel, labelled: Labelled, new: Labelled, t: int
+) -> tuple[PeftModel, float]:
+    """DPO on the new batch from theta_{t-1}, or what D5 says instead. Returns (policy, mean loss in
+    nats).
+    """
+    said = run.params.dpo
+    if said.train_on == "all_from_sft":
+        base = adapters.unmerge(policy.unload())
+        policy = adapters.with_adapter(base, run.lora, stream=run.stream("adapter"))
+    data = new if said.train_on == "new" else (*labelled, *new)  # D5
+    fit = Fit(
+        said.epochs, said.learning_rate, said.batch_size, said.warmup, said.gradient_checkpointing,
+        run.processes.count,
+    )  # fmt: skip
+    randomness = run.stream("train", t)
+    policy, loss = dpo(policy, run.tokenizer, data, run.lora, fit, said.beta, stream=randomness)
+    return policy, float(np.mean(run.processes.collect([loss])))
+
+
+def initial_rewards(run: Run) -> dict[str, np.ndarray | None]:
+    """Rewards of the initial LLM's responses, by the oracle and the evaluator, as round 0 saved
+    them.
+    """
+    names = ("rewards", "evaluator_rewards")
+    return {name: checkpoints.load_array(run.folder, 0, name) for name in names}
+
+
+def evaluate_policy(
+    run: Run, policy: PeftModel, initial: Mapping[str, Any] | None = None
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Measures on the held-out prompts; prompts and sampling numbers are the same in every round
+    and strategy (D14).
+
+    initial: from `initial_rewards`; None: this is the initial LLM. Returns (measures, rewards by
+    scorer). In a replay the measure is the agreement with held-out human labels, of as many
+    comparisons as there are responses otherwise.
+    """
+    if run.score is None:
+        return replay.agreement(_held_out_rewards(run, policy)), {}
+    count, initial = run.params.evaluation.responses, initial or {}
+    pool = evaluation_responses(run, policy)
+    measures, rewards = evaluate(pool, count, run.score, initial.get("rewards"), run.task.utility)
+    if run.evaluator is None:
+        return measures, {"rewards": rewards}
+    second, others = evaluate(pool, count, run.evaluator, initial.get("evaluator_rewards"))
+    measures |= {f"evaluator_{name}": second[name] for name in ("reward", "win_rate")}
+    return measures, {"rewards": rewards, "evaluator_rewards": others}
+
+
+def _held_out_rewards(run: Run, policy: PeftModel) -> np.ndarray:
+    """Implicit rewards (n, 2) of held-out comparisons, every process's share read by itself."""
+    wanted = run.params.evaluation.prompts * run.params.evaluation.responses
+    held_out = run.task.held_out[:wanted]
+    own = held_out[run.processes.share(len(held_out))]
+    beta, tokens = run.params.dpo.beta, run.params.selection.token_budget
+    rewards = replay.held_out_rewards(policy, run.tokenizer, own, beta, tokens)
+    return np.concatenate(run.processes.collect([rewards]))
+
+
+def evaluation_responses(run: Run, policy: PeftModel) -> Pool:
+    """The Pool of the policy's responses to the evaluation prompts (D14)."""
+    asked = run.task.evaluation[run.processes.share(len(run.task.evaluation))]
+    how = sampling(run, run.params.evaluation.responses)
+    part = generate(policy, run.tokenizer, asked, how, stream=run.stream("evaluate"))
+    return joined_pool(part, run.task.evaluation, run.processes)
+
+
+def past_of(run: Run, t: int) -> Past:
+    """What V remembers after round t, as it was saved."""
+    return checkpoints.load_past(run.folder, t, run.prompts)
