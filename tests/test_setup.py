@@ -1,8 +1,9 @@
-"""What the set-up promises: ranges in pyproject.toml, one exact pin of every package in the lock, no
+"""What the set-up promises: ranges in pyproject.toml, an exact pin of every package in the lock, no
 registry host, no machine path; conda's file names the same lock; an installed copy runs alone.
 """
 
 import ast
+import itertools
 import os
 import re
 import subprocess
@@ -17,7 +18,9 @@ from packaging.requirements import Requirement
 HOME = Path(__file__).parent.parent
 PROJECT = tomllib.loads((HOME / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-RANGES = [Requirement(line) for line in [*PROJECT["dependencies"], *sum(EXTRAS.values(), [])]]
+RANGES = [
+    Requirement(line) for line in [*PROJECT["dependencies"], *itertools.chain(*EXTRAS.values())]
+]
 LOCK = [Requirement(line) for line in (HOME / "requirements.lock").read_text().splitlines()]
 IMPORT_NAMES = {"pyyaml": "yaml", "scikit-learn": "sklearn"}
 
