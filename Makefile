@@ -59,9 +59,11 @@ bases: $(STAMP)
 	rm -rf activedpo_lib/assets/llama-0 activedpo_lib/assets/gemma-0 activedpo_lib/assets/llama-1
 	OMP_NUM_THREADS=1 $(BIN)/python -m activedpo_lib.batch.bases
 
+# What is pinned stays as it is; to renew a package, take its line out of requirements.lock first.
 lock: $(STAMP)
-	$(BIN)/uv pip compile pyproject.toml --all-extras --python-version 3.11 $(LINKS) --no-emit-index-url --no-annotate --no-header -q \
-	  | sed 's/+cpu$$//' > requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --all-extras --python-version 3.11 $(LINKS) -c requirements.lock \
+	  --no-emit-index-url --no-annotate --no-header -q > .venv/requirements.lock
+	sed 's/+cpu$$//' .venv/requirements.lock > requirements.lock
 
 clean:
 	rm -rf runs .snakemake

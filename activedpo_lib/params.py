@@ -2,10 +2,12 @@
 errors.
 """
 
+import contextlib
 import copy
 import dataclasses
 import difflib
 import functools
+import importlib.metadata
 import math
 import types
 import typing
@@ -15,10 +17,22 @@ from typing import Literal
 import yaml
 
 from activedpo_lib.schema import Grid, Params
+from activedpo_lib.store import HOME, IN_CHECKOUT
 
-PROFILES = Path(__file__).resolve().parent.parent / "params"
+
+def _profiles() -> Path:
+    """The folder of the profiles: the checkout's params/, or the copy that came with an installed
+    library (pyproject.toml, data-files).
+    """
+    if not IN_CHECKOUT:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            for file in importlib.metadata.files("activedpo-companion") or ():
+                if file.match("params/tiny.yaml"):
+                    return Path(str(file.locate())).resolve().parent
+    return HOME / "params"
 
 
+PROFILES = _profiles()
 GRID_KEYS = {"tasks", "models", "strategies", "seeds", "jobs_per_gpu", "gpu"}
 
 

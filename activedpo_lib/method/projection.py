@@ -5,12 +5,13 @@ A projection sees one module's gradient at a time and adds its share to an (n, d
 (d, P) matrix is kept. All kinds are unbiased: E <R g, R h> = <g, h>.
 """
 
-import hashlib
 from math import prod
 
 import numpy as np
 import torch
 from scipy.linalg import hadamard
+
+from activedpo_lib.streams import stream
 
 KINDS = ("fold", "countsketch", "srht", "kronecker", "rademacher", "gaussian", "none")
 DENSE_BLOCK = 4096
@@ -44,14 +45,6 @@ def make_projection(kind, dim, seed, shapes):
     return kinds.get(kind, Dense)(kind, dim, seed, shapes)
 
 
-def _generator(seed, *names):
-    """numpy's Philox keyed by the SHA-256 of seed and names: specified bit for bit, unlike torch's
-    generators.
-    """
-    digest = hashlib.sha256("/".join(map(str, (seed, *names))).encode()).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
-
-
 def _signs(rng, shape):
     return rng.integers(0, 2, shape, dtype=np.int8).astype(np.float32) * 2 - 1
 
@@ -70,7 +63,7 @@ class Projection:
         """The module's random tensors on the device of `like`, drawn once."""
         key = (name, like.device)
         if key not in self._drawn:
-            drawn = self._draw(_generator(self.seed, name), self.sizes[name], name)
+            drawn = self._draw(stream(self.seed, name).numpy(), self.sizes[name], name)
             self._drawn[key] = tuple(torch.from_numpy(array).to(like.device) for array in drawn)
         return self._drawn[key]
 
@@ -186,7 +179,7 @@ class Dense(Projection):
     def add(self, out, name, gradient):
         for start in range(0, self.sizes[name], DENSE_BLOCK):
             part = gradient[:, start : start + DENSE_BLOCK]
-            rng = _generator(self.seed, name, start)
+            rng = stream(self.seed, name, start).numpy()
             shape = (part.shape[1], self.dim)
             block = (
                 rng.standard_normal(shape, dtype=np.float32)

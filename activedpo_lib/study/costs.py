@@ -88,14 +88,3 @@ def round_flops(size, needs, prompts, responses, labelled, entropy_samples=0):
 def selection_bytes(pairs, dimensions):
     """Bytes of the pool's features, float32: what one pass over it reads."""
     return 4 * pairs * dimensions
-
-
-def selection_flops(pairs, dimensions, batch_size, labelled, refreshed=64):
-    """FLOP of picking a batch: one pass (norms, and the labelled pairs' share), then `refreshed`
-    pairs a pick read again.
-    """
-    first = 2 * pairs * dimensions * (1 + labelled)
-    again = (
-        batch_size * refreshed * batch_size * dimensions
-    )  # B / 2 rows of Q on average, two operations
-    return first + again + 4 * batch_size * dimensions * (labelled + batch_size)

@@ -6,10 +6,12 @@ Every row is read and checked before anything is trained; an error names the fil
 
 import json
 import math
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 
 from activedpo_lib.records import Comparison, Prompt, Task
 from activedpo_lib.store import locate
-from activedpo_lib.streams import stream
+from activedpo_lib.streams import Stream, stream
 
 HELD_OUT_SHARE = 0.1
 
@@ -20,7 +22,9 @@ class DataError(ValueError):
     """
 
 
-def read_rows(path, columns, distinct):
+def read_rows(
+    path: Path | str, columns: Sequence[str], distinct: Sequence[str]
+) -> list[dict[str, str]]:
     """The rows of a JSONL file as dicts of `columns`; no two with the same text in the columns
     `distinct`.
     """
@@ -30,7 +34,8 @@ def read_rows(path, columns, distinct):
             f"{path or 'no path given'}: not a file; expected JSONL rows {wanted} (one JSON object "
             "a line)"
         )
-    rows, seen = [], {}
+    rows: list[dict[str, str]] = []
+    seen: dict[tuple[str, ...], int] = {}
     for number, line in enumerate(_lines(path), 1):
         if not line.strip():
             continue
@@ -47,7 +52,7 @@ def read_rows(path, columns, distinct):
     return rows
 
 
-def _lines(path):
+def _lines(path: Path | str) -> Iterator[str]:
     raw = locate(path).read_bytes()
     for number, line in enumerate(raw.split(b"\n"), 1):
         try:
@@ -59,7 +64,7 @@ def _lines(path):
             ) from None
 
 
-def _row(where, line, columns):
+def _row(where: str, line: str, columns: Sequence[str]) -> dict[str, str]:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
@@ -91,12 +96,20 @@ def _row(where, line, columns):
     return {column: row[column] for column in columns}
 
 
-def files_task(name, sft, comparisons, prompts, evaluation_prompts, most_rows=0):
+def files_task(
+    name: str,
+    sft: Path | str,
+    comparisons: Path | str,
+    prompts: Path | str,
+    evaluation_prompts: int,
+    most_rows: int = 0,
+) -> Task:
     """A Task from the first `most_rows` rows (0: all) of three JSONL files, which are checked
     whole.
 
-    A tenth of the comparisons, split by prompt, is held out. The evaluation prompts are drawn once
-    from the prompts and held out from every pool (D14).
+    A tenth of the compared prompts is held out. The evaluation prompts are drawn once from the
+    prompts and held out from every pool (D14) and from the reward model's training; the pool's own
+    prompts may be among the comparisons: people have labelled them.
     """
     most = most_rows or None
     sft_rows = read_rows(sft, ("prompt", "completion"), ("prompt", "completion"))[:most]
@@ -112,27 +125,37 @@ def files_task(name, sft, comparisons, prompts, evaluation_prompts, most_rows=0)
         )
     order = stream(0, "files", name, "evaluation").numpy().permutation(len(texts))
     drawn = [Prompt(f"{name}-{i}", texts[i]) for i in order]
-    training, held_out = _split_by_prompt(compared, name)
+    evaluation = drawn[:evaluation_prompts]
+    training, held_out = split_by_prompt(
+        [Comparison(**row) for row in compared],
+        stream(0, "files", name, "held-out"),
+        {prompt.text for prompt in evaluation},
+    )
     return Task(
         name=name,
         sft=tuple(sft_rows),
         comparisons=training,
         held_out=held_out,
         prompts=tuple(drawn[evaluation_prompts:]),
-        evaluation=tuple(drawn[:evaluation_prompts]),
+        evaluation=tuple(evaluation),
     )
 
 
-def _split_by_prompt(rows, name):
-    """(training, held out): no prompt is on both sides."""
-    prompts = list(dict.fromkeys(row["prompt"] for row in rows))
-    order = stream(0, "files", name, "held-out").numpy().permutation(len(prompts))
-    held = {prompts[i] for i in order[: math.ceil(HELD_OUT_SHARE * len(prompts))]}
-    sides = [[], []]
-    for row in rows:
-        sides[row["prompt"] in held].append(Comparison(**row))
-    if not sides[0]:
+def split_by_prompt(
+    rows: Sequence[Comparison], stream: Stream, held: Collection[str] = ()
+) -> tuple[tuple[Comparison, ...], tuple[Comparison, ...]]:
+    """(training, held out): a tenth of the prompts, drawn by `stream`, and those of `held` are held
+    out with all their comparisons, so that no prompt is on both sides.
+
+    Raises DataError where comparisons are there and none is left to train on.
+    """
+    prompts = list(dict.fromkeys(row.prompt for row in rows if row.prompt not in held))
+    order = stream.numpy().permutation(len(prompts))
+    apart = {prompts[i] for i in order[: math.ceil(HELD_OUT_SHARE * len(prompts))]} | set(held)
+    training = tuple(row for row in rows if row.prompt not in apart)
+    if rows and not training:
         raise DataError(
-            f"{name}: all comparisons have one prompt; at least two are needed, one to hold out"
+            f"{len(rows)} comparisons of {len(prompts)} prompts that evaluation does not take: at "
+            "least two such prompts are needed, one to hold out"
         )
-    return tuple(sides[0]), tuple(sides[1])
+    return training, tuple(row for row in rows if row.prompt in apart)

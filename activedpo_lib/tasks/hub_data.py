@@ -7,11 +7,14 @@ parquet conversion is read.
 """
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from activedpo_lib.records import Comparison, Prompt, Task
+from activedpo_lib.schema import TaskParams
 from activedpo_lib.store import locate
 from activedpo_lib.streams import stream
-from activedpo_lib.tasks.files import DataError
+from activedpo_lib.tasks.files import DataError, split_by_prompt
 
 PARQUET = "refs/convert/parquet"
 TLDR = "trl-lib/tldr"
@@ -20,7 +23,7 @@ CITATION = re.compile(r"\s*\[\d+(?:,\s*\d+)*\]")
 POST = re.compile(r"POST: (.*)\n\nTL;DR:\s*$", re.DOTALL)
 
 
-def hub_task(params, evaluation_prompts):
+def hub_task(params: TaskParams, evaluation_prompts: int) -> Task:
     """The Task of TaskParams with source "tldr" or "webgpt". Raises DataError where a dataset,
     column or row is missing.
     """
@@ -28,7 +31,13 @@ def hub_task(params, evaluation_prompts):
     return make(params, evaluation_prompts)
 
 
-def read_dataset(name, split, columns, revision=None, subset=None):
+def read_dataset(
+    name: str,
+    split: str,
+    columns: Sequence[str],
+    revision: str | None = None,
+    subset: str | None = None,
+) -> list[dict[str, Any]]:
     """The rows of a dataset's split as dicts of `columns`, from a local folder or the hub.
 
     Raises DataError naming the dataset and the remedy where it cannot be read, and the columns
@@ -60,7 +69,7 @@ def read_dataset(name, split, columns, revision=None, subset=None):
     ]
 
 
-def _unreadable(name, split, revision, local, error):
+def _unreadable(name: str, split: str, revision: str | None, local: bool, error: Exception) -> str:
     why = str(error).strip().split("\n")[0][:200]
     if local:
         wanted = "a dataset in the hub's layout"
@@ -75,7 +84,7 @@ def _unreadable(name, split, revision, local, error):
     )
 
 
-def tldr_task(params, evaluation_prompts):
+def tldr_task(params: TaskParams, evaluation_prompts: int) -> Task:
     """TL;DR: SFT on the training posts, the pool from the validation posts, evaluation from the
     test posts (D14).
     """
@@ -84,11 +93,11 @@ def tldr_task(params, evaluation_prompts):
     pool, held_out = (
         _tldr_prompts(params.name, name, part)[:most] for part in ("validation", "test")
     )
-    compared = tldr_comparisons(params.comparisons, most) if params.comparisons else ()
+    compared = tldr_comparisons(params.comparisons, most) if params.comparisons else []
     return _task(params, sft, compared, pool, held_out[:evaluation_prompts], evaluation_prompts)
 
 
-def _tldr_prompts(task, name, split):
+def _tldr_prompts(task: str, name: str, split: str) -> list[Prompt]:
     texts = dict.fromkeys(row["prompt"] for row in read_dataset(name, split, ("prompt",)))
     return [
         Prompt(f"{task}-{split}-{at}", text, question=tldr_question(text))
@@ -96,7 +105,7 @@ def _tldr_prompts(task, name, split):
     ]
 
 
-def tldr_question(prompt):
+def tldr_question(prompt: str) -> str:
     """What the TL;DR reward model was trained to read: the post and " TLDR;"."""
     found = POST.search(prompt)
     if not found:
@@ -107,7 +116,7 @@ def tldr_question(prompt):
     return found[1] + " TLDR;"
 
 
-def tldr_comparisons(name, most):
+def tldr_comparisons(name: str, most: int | None) -> list[Comparison]:
     """OpenAI's human comparisons of summaries; the CNN/DM batches, which have no post, are
     dropped.
     """
@@ -127,13 +136,13 @@ def tldr_comparisons(name, most):
     ][:most]
 
 
-def webgpt_task(params, evaluation_prompts):
+def webgpt_task(params: TaskParams, evaluation_prompts: int) -> Task:
     """WebGPT: SFT on the preferred answers (D15) of half the questions, the pool from the other
     half, split by question.
     """
     columns = ("question", "answer_0", "answer_1", "score_0", "score_1")
     rows = read_dataset(params.comparisons or WEBGPT, "train", columns, PARQUET)
-    by_question = {}
+    by_question: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_question.setdefault(row["question"]["full_text"].strip(), []).append(row)
     questions = list(by_question)
@@ -160,12 +169,12 @@ def webgpt_task(params, evaluation_prompts):
     return _task(params, sft[:most], compared[:most], pool[:most], evaluation, evaluation_prompts)
 
 
-def webgpt_prompt(question):
+def webgpt_prompt(question: str) -> str:
     """The policy's prompt: no chat template, for base models."""
     return f"Question: {question}\n\nAnswer:"
 
 
-def webgpt_comparison(question, row):
+def webgpt_comparison(question: str, row: Mapping[str, Any]) -> Comparison | None:
     """The humans' Comparison of two answers, citation marks stripped; None where they found them
     level or nothing is left.
     """
@@ -180,7 +189,14 @@ def webgpt_comparison(question, row):
     return Comparison(webgpt_prompt(question), answers[best], answers[1 - best])
 
 
-def _task(params, sft, compared, pool, evaluation, wanted):
+def _task(
+    params: TaskParams,
+    sft: Sequence[Mapping[str, str]],
+    compared: Sequence[Comparison],
+    pool: Sequence[Prompt],
+    evaluation: Sequence[Prompt],
+    wanted: int,
+) -> Task:
     if len(evaluation) < wanted or not pool or not sft:
         raise DataError(
             f"{params.name}: {len(sft)} demonstrations, {len(pool)} pool prompts and "
@@ -188,12 +204,16 @@ def _task(params, sft, compared, pool, evaluation, wanted):
             f"left, {wanted} of the last are needed; take more rows (most_rows) or lower "
             "evaluation.prompts"
         )
-    held = len(compared) // 10
+    training, held_out = split_by_prompt(
+        compared,
+        stream(0, params.source, params.name, "held-out"),
+        {prompt.text for prompt in evaluation},
+    )
     return Task(
         name=params.name,
         sft=tuple(sft),
-        comparisons=tuple(compared[held:]),
-        held_out=tuple(compared[:held]),
+        comparisons=training,
+        held_out=held_out,
         prompts=tuple(pool),
         evaluation=tuple(evaluation),
     )

@@ -1,10 +1,15 @@
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from activedpo_lib import store
-from activedpo_lib.streams import choose, stream
+from activedpo_lib.params import load_params
 
 
 def test_a_folder_is_whole_or_absent(tmp_path):
@@ -55,27 +60,95 @@ def test_provenance_names_what_a_result_came_from():
     assert len(found["code"]) == 8
 
 
-def test_streams_are_named_apart_and_the_same_everywhere():
-    assert stream(0, "a", 1).numpy().random() == stream(0, "a", 1).numpy().random()
-    draws = {
-        stream(seed, name, t).numpy().random() for seed in (0, 1) for name in "ab" for t in (1, 2)
-    }
-    assert len(draws) == 8
-    assert stream(0, "a").child(1) == stream(0, "a", 1)
-    # Pinned: another value would mean that every figure changes.
-    assert stream(0, "prompts", 1).numpy().integers(0, 2**32) == 4212783934
-    assert stream(0, "select", 1).uniforms([("p", 0, 1)])[0] == pytest.approx(
-        0.4661446537465638, abs=1e-15
+def library_copy(folder):
+    return shutil.copytree(
+        store.LIBRARY, folder / "activedpo_lib", ignore=shutil.ignore_patterns("__pycache__")
     )
 
 
-def test_keys_belong_to_the_items_not_their_places():
-    keys = stream(0, "k").uniforms(["a", "b", "c"])
-    assert stream(0, "k").uniforms(["c", "a", "b"]).tolist() == [keys[2], keys[0], keys[1]]
-    assert 0 <= keys.min() < keys.max() < 1
+def test_the_code_digest_is_of_the_rooms_that_make_results_and_of_no_other(tmp_path):
+    library = library_copy(tmp_path)
+
+    def changed(name):
+        file = library / name
+        before = file.read_bytes()
+        file.write_bytes(before + b"\n")
+        digest = store.source_digest.__wrapped__(library)
+        file.write_bytes(before)
+        return digest != store.source_digest()
+
+    assert store.source_digest.__wrapped__(library) == store.source_digest()
+    made_of = ("streams.py", "method/design.py", "tasks/world.py", "runs/rounds.py")
+    assert all(map(changed, (*made_of, "assets/manifest.json")))
+    assert not any(map(changed, ("study/plots.py", "batch/batch.py", "study/claims.py")))
 
 
-def test_choose_is_uniform():
-    rng = stream(0, "c").numpy()
-    counts = pd.Series([choose(rng, "abc") for _ in range(3000)]).value_counts()
-    assert (abs(counts - 1000) < 120).all()
+def test_a_user_path_starts_at_the_checkout_or_where_none_is_at_the_current_folder(tmp_path):
+    library_copy(tmp_path / "site")
+    (tmp_path / "work").mkdir()
+    told = subprocess.run(
+        [sys.executable, "-c", "from activedpo_lib.store import locate; print(locate('a.jsonl'))"],
+        cwd=tmp_path / "work",
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert told.strip() == str(tmp_path / "work" / "a.jsonl")
+    assert store.locate("a.jsonl") == store.HOME / "a.jsonl"
+    assert store.locate("/a.jsonl") == Path("/a.jsonl")
+
+
+def model_files(folder, weights=b"weights"):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(weights)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("model.base", ("task", "model", "sft")),
+        ("task.reward_model", ()),
+        ("evaluation.evaluator", ()),
+        ("task.sft", ("task", "model")),
+        ("task.comparisons", ("task", "model", "oracle")),
+    ],
+)
+def test_a_local_folder_enters_the_key_by_its_contents(name, parts, tmp_path):
+    folder = model_files(tmp_path / "mine" / "part").removesuffix("/part")
+    params = load_params("smoke", overrides={name: folder})
+    first = store.content_key(params, *parts)
+    assert store.content_key(params, *parts) == first
+    model_files(tmp_path / "mine" / "part", b"WEIGHTS")  # as long as before
+    second = store.content_key(params, *parts)
+    (tmp_path / "mine" / "part" / "model.safetensors").rename(tmp_path / "mine" / "moved")
+    third = store.content_key(params, *parts)
+    assert len({first, second, third}) == 3
+    (tmp_path / "mine" / ".cache").mkdir()
+    (tmp_path / "mine" / ".cache" / "note").write_text("a downloader's")
+    assert store.content_key(params, *parts) == third
+
+
+def test_a_folder_that_a_part_does_not_name_is_not_in_its_key(tmp_path):
+    judge = model_files(tmp_path / "judge")
+    params = load_params("smoke", overrides={"evaluation.evaluator": judge})
+    before = store.content_key(params), store.content_key(params, "task", "model", "sft")
+    model_files(tmp_path / "judge", b"WEIGHTS")
+    after = store.content_key(params), store.content_key(params, "task", "model", "sft")
+    assert before[0] != after[0]
+    assert before[1] == after[1]
+
+
+def test_a_large_folder_is_read_once_for_all_keys(tmp_path, monkeypatch):
+    folder, read = model_files(tmp_path / "base"), []
+    real = store.hashlib.file_digest
+    monkeypatch.setattr(
+        store.hashlib, "file_digest", lambda *given: (read.append(given), real(*given))[1]
+    )
+    keys = {
+        store.content_key(load_params("smoke", overrides={"model.base": folder, "rounds": rounds}))
+        for rounds in range(1, 9)
+    }
+    assert (len(keys), len(read)) == (8, 2)
