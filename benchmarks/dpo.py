@@ -11,7 +11,7 @@ from trl import DPOConfig, DPOTrainer
 from activedpo_lib.method import adapters
 from activedpo_lib.method.models import adapter_state, set_adapter_state, word_tokenizer
 from activedpo_lib.method.training import dpo
-from activedpo_lib.records import LabelledPair, Prompt, Response
+from activedpo_lib.records import Fit, LabelledPair, Prompt, Response
 from activedpo_lib.runtime import quiet
 from activedpo_lib.streams import stream
 from benchmarks.measure import Row, interleaved, ratio
@@ -55,9 +55,10 @@ def run():
 
     def ours():
         policy = set_adapter_state(policies["ours"], initial)
-        policies["ours"] = dpo(policy, tokenizer, pairs, config, stream(0), warmup=0.1, **SETTINGS)[
-            0
-        ]
+        fit = Fit(SETTINGS["epochs"], SETTINGS["learning_rate"], SETTINGS["batch_size"], 0.1)
+        beta, randomness = SETTINGS["beta"], stream(0)
+        policy, _ = dpo(policy, tokenizer, pairs, config, fit, beta, stream=randomness)
+        policies["ours"] = policy
 
     def by_hand():
         hand_written_dpo(set_adapter_state(policies["by hand"], initial).train(), pairs, **SETTINGS)

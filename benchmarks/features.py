@@ -4,6 +4,7 @@ over the same tokens.
 
 from activedpo_lib.method.gradients import gradient_shapes, response_features
 from activedpo_lib.method.projection import make_projection
+from activedpo_lib.records import Budget
 from benchmarks.measure import Row, interleaved, peak_mib, ratio
 from benchmarks.references import dense_seconds, one_backward_each, plain_step, vmapped_gradients
 from benchmarks.subjects import llama, sequences
@@ -18,7 +19,7 @@ def calls():
     fold = make_projection("fold", 8192, 0, gradient_shapes(policy))
     return {
         "plain": lambda: plain_step(policy, prompts, responses, BUDGET),
-        "ours": lambda: response_features(policy, prompts, responses, fold, BUDGET),
+        "ours": lambda: response_features(policy, prompts, responses, fold, Budget(BUDGET)),
         "each": lambda: one_backward_each(policy, prompts, responses),
         "vmap": lambda: vmapped_gradients(policy, prompts, responses),
     }

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from activedpo_lib.method.generation import sample
+from activedpo_lib.records import Sampling
 from benchmarks.measure import Row, interleaved, ratio
 from benchmarks.subjects import llama, sequences
 
@@ -37,7 +38,9 @@ def run():
     noise = [np.random.default_rng(at).random((COPIES, NEW)) for at in range(PROMPTS)]
 
     def ours(temperature=1.0):
-        return sample(policy, prompts, noise, (temperature, 0, 1.0), NEVER, 16)
+        return sample(
+            policy, prompts, noise, Sampling(COPIES, NEW, temperature, batch_sequences=48), NEVER
+        )
 
     @torch.inference_mode()
     def theirs(copies=COPIES, **how):

@@ -18,7 +18,7 @@ from activedpo_lib.method.candidates import pair_features
 from activedpo_lib.method.design import select_greedy
 from activedpo_lib.method.gradients import gradient_shapes, response_features
 from activedpo_lib.method.projection import make_projection
-from activedpo_lib.records import Features
+from activedpo_lib.records import Budget, Features
 from activedpo_lib.runtime import device, quiet
 from activedpo_lib.streams import stream
 from benchmarks.measure import Row, markdown, save
@@ -102,15 +102,15 @@ def rows_of(name, responses, rank, dim, budget):
     fold = make_projection("fold", dim, 0, shapes)
     asked = sequences(responses, (64, 320), (64, 256) if name != "small" else (4, 16), vocabulary)
     few = [part[: max(3, responses // 20)] for part in asked]
-    response_features(
-        policy, *few, fold, budget
-    )  # compiles kernels, draws signs, fills the allocator
+    each = Budget(budget)
+    # Compiles kernels, draws signs, fills the allocator.
+    response_features(policy, *few, fold, each)
     plain_step(policy, *few, budget)
     policy.zero_grad(set_to_none=True)
     plain, plain_peak, _ = timed(lambda: plain_step(policy, *asked, budget))
     policy.zero_grad(set_to_none=True)
-    ours, ours_peak, features = timed(lambda: response_features(policy, *asked, fold, budget))
-    bare, _, _ = timed(lambda: response_features(policy, *asked, Nothing(), budget))
+    ours, ours_peak, features = timed(lambda: response_features(policy, *asked, fold, each))
+    bare, _, _ = timed(lambda: response_features(policy, *asked, Nothing(), each))
     tokens = sum(len(x) + len(y) for x, y in zip(*asked, strict=True))
     weights = sum(
         p.numel() for n, p in policy.named_parameters() if "lora_" not in n and "embed" not in n
@@ -136,9 +136,7 @@ def selection_rows(name, features: Features):
     phi = pair_features(features, pairs, "response", "after")
     labelled, batch = min(500, count // 3), min(50, count // 3)
     for past in (None, phi[:labelled]):
-        seconds, _, _ = timed(
-            lambda past=past: select_greedy(phi[labelled:], batch, 2.0, past, device=device())
-        )
+        seconds, _, _ = timed(lambda past=past: select_greedy(phi[labelled:], batch, 2.0, past))
         what = f"{batch} of {count - labelled:,} pairs, {0 if past is None else labelled} labelled"
         yield Row(f"{name}: selection, {what}", seconds, "s")
 

@@ -13,9 +13,9 @@ from activedpo_lib.method.generation import generate
 from activedpo_lib.method.gradients import gradient_shapes, response_features
 from activedpo_lib.method.projection import make_projection
 from activedpo_lib.params import load_params
+from activedpo_lib.records import Past, Sampling
 from activedpo_lib.runs.rounds import active_round, initial_round
 from activedpo_lib.runs.run import open_run
-from activedpo_lib.runs.steps import sample_prompts
 from activedpo_lib.runtime import seeded
 from activedpo_lib.streams import stream
 
@@ -69,15 +69,17 @@ def world_run():
     run = open_run(params, 0, tempfile.mkdtemp(), log=lambda _: None)
     policy = adapters.with_adapter(run.base, run.lora, stream=run.stream("adapter"))
     initial_round(run, policy)
-    return run, active_round(run, policy, (), 1)[0]
+    return run, active_round(run, policy, Past(), 1)[0]
 
 
 @functools.cache
 def world_features(kind, dim, prompts=1000, responses=3, seed=0):
     """(Features, pairs) of responses of the world's policy after one round: real gradients."""
     run, policy = world_run()
-    drawn = sample_prompts(run.task.prompts, prompts, run.stream("benchmark"))
-    pool = generate(policy, run.tokenizer, drawn, run.stream("benchmark pool"), responses, 32)
+    rows = run.stream("benchmark").numpy().choice(len(run.task.prompts), prompts, replace=False)
+    drawn = [run.task.prompts[row] for row in rows]
+    how, noise = Sampling(responses, 32), run.stream("benchmark pool")
+    pool = generate(policy, run.tokenizer, drawn, how, stream=noise)
     projection = make_projection(kind, dim, seed, gradient_shapes(policy))
     return response_features(policy, *candidates.sequences(pool), projection), pool.pairs
 

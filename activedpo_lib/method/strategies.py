@@ -96,8 +96,8 @@ def entropy() -> Strategy:
         ties = stream.uniforms(candidates.ids)
         order = np.lexsort((ties, candidates.prompt))
         one_each = order[np.unique(candidates.prompt[order], return_index=True)[1]]
-        values = candidates.entropy[candidates.prompt[one_each]]
-        found = largest(values, batch_size, ties[one_each])
+        entropies = candidates.entropy[candidates.prompt[one_each]]
+        found = largest(entropies, batch_size, ties[one_each])
         return Selection(one_each[found.indices], found.scores)
 
     return Strategy(frozenset({"entropy"}), select)
@@ -204,8 +204,7 @@ def transductive(ridge: float = 1.0) -> Strategy:
 
 def _past(candidates: Candidates) -> np.ndarray:
     """The labelled pairs' features (k, d); none where V starts anew (D3)."""
-    past = candidates.past_phi
-    return np.zeros((0, candidates.phi.shape[1])) if past is None else past
+    return candidates.phi[:0] if candidates.past_phi is None else candidates.past_phi
 
 
 def _one_by_one(
@@ -241,14 +240,11 @@ def make_strategy(
 ) -> Strategy:
     """The Strategy called `name`; its factory is given those of the `numbers` that it binds.
 
-    strategies: {name: factory} of your own beside STRATEGIES. Raises ValueError naming the known
-    ones.
+    strategies: {name: factory} of your own. Raises ValueError naming the known ones.
     """
     known = STRATEGIES | dict(strategies or {})
     if name not in known:
-        raise ValueError(
-            f"no strategy {name!r}; known are {sorted(known)}; "
-            f"pass your own as strategies={{{name!r}: factory}}"
-        )
+        yours = f"pass your own as strategies={{{name!r}: factory}}"
+        raise ValueError(f"no strategy {name!r}; known are {sorted(known)}; {yours}")
     bound = inspect.signature(known[name]).parameters
     return known[name](**{key: value for key, value in numbers.items() if key in bound})
