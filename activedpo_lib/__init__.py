@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from activedpo_lib.store import write_table
     from activedpo_lib.streams import stream
     from activedpo_lib.study import plots, study_plots, tables
+    from activedpo_lib.study.findings import finding
+    from activedpo_lib.study.studies import Study
     from activedpo_lib.tasks import load_task
 
 _HOMES = {
@@ -68,6 +70,8 @@ _HOMES = {
     "win_rate": "method.formulas",
     # what is read out of runs; the last three are modules
     "interval": "method.formulas",
+    "finding": "study.findings",
+    "Study": "study.studies",
     "plots": "study.plots",
     "study_plots": "study.study_plots",
     "tables": "study.tables",

@@ -105,7 +105,7 @@ def normalisation_claims(folder: Path) -> Iterator[Row]:
 
 
 def projection_claims(folder: Path) -> Iterator[Row]:
-    """Figure 4. "Do not help" is said of gains: an interval wholly below zero is for it."""
+    """Figure 4. "Do not help" is for gains: an interval wholly below zero supports it."""
     found = last(folder, "fig4_projection", "reward", "variant", "fold")
     cells = {variant: values for (_, _, variant), values in found.items()}
     few = {"d / 64": cells["fold x1/64"], "d / 8": cells["fold x1/8"]}
@@ -159,11 +159,11 @@ def caption(folder: Path | str = COMMITTED) -> str:
 
 
 def beyond(folder: Path | str = COMMITTED) -> str:
-    """The README's "Beyond the paper": the first sentence of each notebook's finding."""
+    """The README's "Beyond the paper": the headline of each finding."""
     lines = []
     for notebook in BEYOND:
-        first = sentences.SENTENCES[notebook](Path(folder)).split("\n\n")[0]
-        lines.append(f"- **{notebook[:2]}** {first.replace('**', '')}")
+        headline = sentences.SENTENCES[notebook](Path(folder)).split("**")[1]
+        lines.append(f"- **{notebook[:2]}** {headline.removesuffix(':')}")
     return "Beyond the paper, each in its notebook:\n\n" + "\n".join(lines)
 
 

@@ -65,7 +65,7 @@ def model_dependence(folder: Path) -> str:
     best = [f"{m} earns most on {means[m].idxmax()} ({plain(means[m].max())})" for m in
             means.index.levels[0]]  # fmt: skip
     return (
-        f"**Model and data interact in {shown}:** {joined(parts)}. By mean reward {joined(best)}."
+        f"**Model and data interact in {shown}: {joined(parts)}.** By mean reward {joined(best)}."
     )
 
 
@@ -118,7 +118,7 @@ def proposition(folder: Path) -> str:
     active = checked[checked["strategy"] == "activedpo"]
     return (
         f"**Uncertainty's rank correlation with the error is above chance in {counted(own, 1)} "
-        f"tasks:** {wording.listed(own)}; chance is 0. Against the gradient's norm alone: "
+        f"tasks:** {wording.listed(own)}; chance is 0. Against the gradient's norm alone. "
         f"{placed(norm, 'the norm')}\n\nIn the proposition's own setting, a bound fitted to hold "
         f"for {wording.share(active['level'].iloc[0])} of pairs holds for "
         f"{wording.share(active['coverage'].mean())} of held-out ones."
@@ -132,7 +132,7 @@ def v_ablation(folder: Path) -> str:
     batch = int(table["labels"][table["round"] == 1].iloc[0])
     each = joined([f"{name} {plain(value, 1)}" for name, value in repeated.items()])
     return (
-        f"**{counted(cells, -1).capitalize()} ablations end below the paper's V in reward.** "
+        f"**Of the ablations, {counted(cells, -1)} end below the paper's V in reward.** "
         f"{placed(cells, 'the paper’s V')}\n\nOf {batch} picks, so many are on a prompt that the "
         f"batch asks about already: {each}."
     )
@@ -144,8 +144,8 @@ def costs(folder: Path) -> str:
     ratios = [f"{wording.name_of(n)} {plain(f / flops['random'], 1)}" for n, f in flops.items()]
     cells = effects(folder, "fig8_costs", "reward", "strategy", "random")
     return (
-        f"**A run takes this many times Random's operations:** {joined(ratios)}. "
-        f"In reward: {placed(cells, 'Random')}{_times(folder, table)}"
+        f"**Operations of a run, Random's being one: {joined(ratios)}.** "
+        f"In reward. {placed(cells, 'Random')}{_times(folder, table)}"
     )
 
 
@@ -176,7 +176,7 @@ def forgetting(folder: Path) -> str:
     first = next(iter(found.values()))["ActiveDPO"]
     lines = [f"- {what}: {placed(cells, 'Random')}" for what, cells in found.items()]
     return (
-        f"**ActiveDPO's loss on demonstrations is {compared(first, 'Random')}.**\n\n"
+        f"**ActiveDPO's loss on demonstrations is {compared(first, 'Random’s')}.**\n\n"
         + "\n".join(lines)
     )
 
@@ -202,7 +202,7 @@ def when_it_pays(folder: Path) -> str:
     last, mean = ({name: groups[at] for name, groups in found.items()} for at in (0, 1))
     return (
         f"**ActiveDPO is above Random in {counted(last, 1)} conditions after the last round, and "
-        f"below it in {counted(last, -1)}.** {placed(last, 'Random')}\n\nAveraged over rounds: "
+        f"below it in {counted(last, -1)}.** {placed(last, 'Random')}\n\nAveraged over rounds. "
         f"{placed(mean, 'Random')}"
     )
 

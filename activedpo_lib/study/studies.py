@@ -165,6 +165,18 @@ def made_by(figure: str) -> str:
     return next(makers, "your own notebook")
 
 
+def changes(name: str) -> pd.DataFrame:
+    """What each variant of the study's file changes, a row a variant; the number of rounds, which
+    all share, left out.
+    """
+    variants = read_profile(STUDIES / f"{name}.yaml")["variants"]
+    rows = []
+    for variant, values in variants.items():
+        own = [f"{key}: {value}" for key, value in values.items() if key != "rounds"]
+        rows.append({"variant": variant, "changed": ", ".join(own)})
+    return pd.DataFrame(rows)
+
+
 def study_names() -> list[str]:
     """The studies of params/studies/."""
     return sorted(path.stem for path in STUDIES.glob("*.yaml"))
