@@ -105,7 +105,7 @@ def normalisation_claims(folder: Path) -> Iterator[Row]:
 
 
 def projection_claims(folder: Path) -> Iterator[Row]:
-    """Figure 4. "Do not help" is for gains: an interval wholly below zero supports it."""
+    """Figure 4. "Do not help": an interval wholly below zero is for it."""
     found = last(folder, "fig4_projection", "reward", "variant", "fold")
     cells = {variant: values for (_, _, variant), values in found.items()}
     few = {"d / 64": cells["fold x1/64"], "d / 8": cells["fold x1/8"]}
