@@ -152,9 +152,9 @@ def caption(folder: Path | str = COMMITTED) -> str:
     cells = against_random(folder, "activedpo", "fig1_reward", "reward")
     labels, seeds = int(table["labels"].max()), table["seed"].nunique()
     return (
-        f"*Figure 1 of the paper, on the built-in world: mean oracle reward against labels, {seeds} "
-        "seeds, 95 % intervals; below, the paired difference to Random. ActiveDPO after "
-        f"{labels} labels: {placed(cells, 'Random')[:-1]}. Other strategies: notebook 06.*"
+        "*Figure 1 of the paper, on the built-in world: mean oracle reward against labels, "
+        f"{seeds} seeds, 95 % intervals; below, the paired difference to Random. ActiveDPO after "
+        f"{labels} labels. {placed(cells, 'Random')} Other strategies: notebook 06.*"
     )
 
 

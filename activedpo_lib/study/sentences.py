@@ -12,7 +12,7 @@ import pandas as pd
 
 from activedpo_lib.study import picks, statistics, wording
 from activedpo_lib.study.statistics import last_differences
-from activedpo_lib.study.wording import compared, counted, joined, number, placed, plain
+from activedpo_lib.study.wording import compared, counted, headline, joined, number, placed, plain
 
 Cells = dict[str, np.ndarray]
 
@@ -43,8 +43,8 @@ def main_results(folder: Path) -> str:
         found = last_differences(_table(folder, name), measure, "strategy", "random")
         cells = {f"{t}, {m}": v for (t, m, s), v in found.items() if s == "activedpo"}
         what = measure.replace("_", "-")
-        head = f"**ActiveDPO's {what} is above Random's in {counted(cells, 1)} cells.** "
-        parts.append(head + placed(cells, "Random"))
+        head = f"ActiveDPO's {what} is above Random's in {counted(cells, 1)} cells."
+        parts.append(f"{headline(cells, head)} {placed(cells, 'Random')}")
     others = effects(folder, "fig1_reward", "reward", "strategy", "random")
     rest = {n: values for n, values in others.items() if not n.startswith("ActiveDPO")}
     return "\n\n".join([*parts, f"The others' reward. {placed(rest, 'Random')}"])
@@ -83,9 +83,9 @@ def normalisation(folder: Path) -> str:
     ]
     taught = _table(folder, "fig3_normalisation_taught").groupby(["task", "labels on"], sort=False)
     right = [f"{t}, {way}: {plain(own['agreement'].mean())}" for (t, way), own in taught]
+    head = f"Below normalising each response: {counted(cells, -1)} other ways."
     return (
-        f"**{counted(cells, -1).capitalize()} other ways end below normalising each response.** "
-        f"{placed(cells, 'response')}\n\nPicks without normalisation are longer than their pool by "
+        f"{headline(cells, head)} {placed(cells, 'normalising each response')}\n\nPicks without normalisation are longer than their pool by "
         f"{wording.listed(none, 1)} tokens. Rank correlation of length and gradient norm: "
         f"{'; '.join(signs)}. A batch of labels then orders this share of the other pairs right: "
         f"{'; '.join(right)}."
@@ -98,11 +98,10 @@ def projection(folder: Path) -> str:
     fold = quality[quality["kind"] == quality["kind"].iloc[0]]
     means = fold.groupby("dimensions")[["error", "share"]].mean()
     each = [f"{d} dimensions {row['share']:.3f}" for d, row in means.iterrows()]
-    level = counted(cells, 0)
+    head = f"Level with the default: {counted(cells, 0)} other sizes and kinds."
     chance = f" A random batch has {quality['chance'].iloc[0]:.2f}." if "chance" in quality else ""
     return (
-        f"**{level.capitalize()} other sizes and kinds are level with the default.** "
-        f"{placed(cells, 'the default')}\n\nThe picks' log-determinant, as a share of the exact "
+        f"{headline(cells, head)} {placed(cells, 'the default')}\n\nThe picks' log-determinant, as a share of the exact "
         f"picks': {', '.join(each)}.{chance}"
     )
 
@@ -116,9 +115,9 @@ def proposition(folder: Path) -> str:
     network = _table(folder, "fig6_proposition_1_network")
     checked = network[network["checked"]] if "checked" in network else network
     active = checked[checked["strategy"] == "activedpo"]
+    head = f"Uncertainty ranks pairs by the error above chance in {counted(own, 1)} tasks."
     return (
-        f"**Uncertainty's rank correlation with the error is above chance in {counted(own, 1)} "
-        f"tasks:** {wording.listed(own)}; chance is 0. Against the gradient's norm alone. "
+        f"{headline(own, head)} Rank correlation: {wording.listed(own)}; chance is 0. Against the gradient's norm alone. "
         f"{placed(norm, 'the norm')}\n\nIn the proposition's own setting, a bound fitted to hold "
         f"for {wording.share(active['level'].iloc[0])} of pairs holds for "
         f"{wording.share(active['coverage'].mean())} of held-out ones."
@@ -131,9 +130,9 @@ def v_ablation(folder: Path) -> str:
     repeated = table[table["round"] > 0].groupby("variant", sort=False)["repeated_prompts"].mean()
     batch = int(table["labels"][table["round"] == 1].iloc[0])
     each = joined([f"{name} {plain(value, 1)}" for name, value in repeated.items()])
+    head = f"Below the paper's V in reward: {counted(cells, -1)} ablations."
     return (
-        f"**Of the ablations, {counted(cells, -1)} end below the paper's V in reward.** "
-        f"{placed(cells, 'the paper’s V')}\n\nOf {batch} picks, so many are on a prompt that the "
+        f"{headline(cells, head)} {placed(cells, 'the paper’s V')}\n\nOf {batch} picks, so many are on a prompt that the "
         f"batch asks about already: {each}."
     )
 
@@ -200,16 +199,20 @@ def what_was_picked(folder: Path) -> str:
 def when_it_pays(folder: Path) -> str:
     found = statistics.conditions(_table(folder, "fig12_when_it_pays"))
     last, mean = ({name: groups[at] for name, groups in found.items()} for at in (0, 1))
+    above, below = counted(last, 1), counted(last, -1)
+    head = (
+        f"After the last round ActiveDPO is above Random in {above} conditions, below in {below}."
+    )
     return (
-        f"**ActiveDPO is above Random in {counted(last, 1)} conditions after the last round, and "
-        f"below it in {counted(last, -1)}.** {placed(last, 'Random')}\n\nAveraged over rounds. "
+        f"{headline(last, head)} {placed(last, 'Random')}\n\nAveraged over rounds. "
         f"{placed(mean, 'Random')}"
     )
 
 
 def all_strategies(folder: Path) -> str:
     cells = effects(folder, "fig13_all_strategies", "reward", "strategy", "random")
-    return f"**Above Random: {counted(cells, 1)} strategies.** {placed(cells, 'Random')}"
+    head = f"Above Random: {counted(cells, 1)} strategies."
+    return f"{headline(cells, head)} {placed(cells, 'Random')}"
 
 
 def replay(folder: Path) -> str:
@@ -218,19 +221,18 @@ def replay(folder: Path) -> str:
     ends = _last(table).groupby("strategy", sort=False)["agreement"].mean()
     needed = statistics.at_most_a_round_more(table, statistics.labels_to_reach_random(table))
     each = {wording.name_of(name): values for name, values in needed.items()}
+    head = f"Above Random in agreement: {counted(cells, 1)} strategies."
     return (
-        f"**{counted(cells, 1).capitalize()} strategies end above Random in agreement.** "
-        f"{placed(cells, 'Random', 3)} All end between {plain(ends.min())} and {plain(ends.max())}."
+        f"{headline(cells, head)} {placed(cells, 'Random', 3)} All end between {plain(ends.min())} and {plain(ends.max())}."
         f"\n\nLabels needed to reach Random's last level: {wording.listed(each, 0)}."
     )
 
 
 def decisions(folder: Path) -> str:
     cells = effects(folder, "decisions", "reward", "variant", "default")
-    return (
-        f"**{counted(cells, 0).capitalize()} changes are level with the default, "
-        f"{counted(cells, -1)} below it, {counted(cells, 1)} above.** {placed(cells, 'the default')}"
-    )
+    level, below, above = (counted(cells, wanted) for wanted in (0, -1, 1))
+    head = f"Level with the default: {level} changes; below it: {below}; above it: {above}."
+    return f"{headline(cells, head)} {placed(cells, 'the default')}"
 
 
 SENTENCES: dict[str, Callable[[Path], str]] = {

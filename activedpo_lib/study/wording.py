@@ -76,11 +76,7 @@ def _bare(cells: Mapping[str, np.ndarray], digits: int) -> str:
 
 
 def counted(cells: Mapping[str, np.ndarray], wanted: int) -> str:
-    """How many of these cells have this sign: "none of 4", "1 of 4", "all 4"; one seed's cells have
-    none, not even level.
-    """
-    if one_seed(cells):
-        return f"none of {len(cells)} (one seed: not judged)"
+    """How many of these cells have this sign: "none of 4", "1 of 4", "all 4"."""
     found = sum(sign(values) == wanted for values in cells.values())
     if found == len(cells):
         return {1: "the one", 2: "both"}.get(found, f"all {found}")
@@ -97,3 +93,8 @@ def compared(values: np.ndarray, baseline: str, digits: int = 2) -> str:
     if len(values) < 2:
         return f"{number(values, digits)} against {baseline}"
     return f"{WORDS[sign(values)]} {baseline} ({number(values, digits)})"
+
+
+def headline(cells: Mapping[str, np.ndarray], text: str) -> str:
+    """A finding's first sentence, in bold; of one seed, that nothing is judged instead."""
+    return "**One seed: nothing is judged.**" if one_seed(cells) else f"**{text}**"

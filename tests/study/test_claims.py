@@ -1,4 +1,4 @@
-"""The README's computed parts are what the committed tables say, and one rule makes every ruling."""
+"""The README's computed parts are what the committed tables say; one rule makes every ruling."""
 
 import itertools
 

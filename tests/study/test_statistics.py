@@ -20,7 +20,7 @@ def contrasts(values):
 def test_no_interaction_has_zero_contrasts_and_a_strong_one_the_smallest_p():
     rng = np.random.default_rng(0)
     additive = rng.normal(size=(6, 2, 1)) + rng.normal(size=(6, 1, 3))
-    found, p = interaction(additive)
+    found, _ = interaction(additive)
     np.testing.assert_allclose(found, 0, atol=1e-12)
     crossed = additive + 5 * np.array([[1, -1, 0], [-1, 1, 0]]) + 0.01 * rng.normal(size=(6, 2, 3))
     assert interaction(crossed)[1] == 2**-5
