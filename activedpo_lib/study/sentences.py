@@ -7,14 +7,20 @@ seeds, so that a sentence stays true when the figures are made again.
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from activedpo_lib.study import picks, statistics, wording
-from activedpo_lib.study.statistics import last_differences
-from activedpo_lib.study.wording import compared, counted, headline, joined, number, placed, plain
-
-Cells = dict[str, np.ndarray]
+from activedpo_lib.study.statistics import effects, last_differences
+from activedpo_lib.study.wording import (
+    compared,
+    counted,
+    headline,
+    joined,
+    number,
+    opening,
+    placed,
+    plain,
+)
 
 
 def _table(folder: Path, name: str) -> pd.DataFrame:
@@ -25,18 +31,6 @@ def _last(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["round"] == table["round"].max()]
 
 
-def effects(folder: Path, name: str, measure: str, by: str, baseline: str) -> Cells:
-    """{name of a strategy or variant: paired differences after the last round, (seeds,)}; a task is
-    named too where there are several.
-    """
-    found = last_differences(_table(folder, name), measure, by, baseline)
-    said = [at for at in range(len(next(iter(found))) - 1) if len({cell[at] for cell in found}) > 1]
-    return {
-        ", ".join([wording.name_of(cell[-1]), *(cell[at] for at in said)]): values
-        for cell, values in found.items()
-    }
-
-
 def main_results(folder: Path) -> str:
     parts = []
     for name, measure in (("fig1_reward", "reward"), ("fig5_win_rate", "win_rate")):
@@ -44,7 +38,7 @@ def main_results(folder: Path) -> str:
         cells = {f"{t}, {m}": v for (t, m, s), v in found.items() if s == "activedpo"}
         what = measure.replace("_", "-")
         head = f"ActiveDPO's {what} is above Random's in {counted(cells, 1)} cells."
-        parts.append(f"{headline(cells, head)} {placed(cells, 'Random')}")
+        parts.append(f"{opening(cells, head, 'Random')}")
     others = effects(folder, "fig1_reward", "reward", "strategy", "random")
     rest = {n: values for n, values in others.items() if not n.startswith("ActiveDPO")}
     return "\n\n".join([*parts, f"The others' reward. {placed(rest, 'Random')}"])
@@ -85,7 +79,8 @@ def normalisation(folder: Path) -> str:
     right = [f"{t}, {way}: {plain(own['agreement'].mean())}" for (t, way), own in taught]
     head = f"Below normalising each response: {counted(cells, -1)} other ways."
     return (
-        f"{headline(cells, head)} {placed(cells, 'normalising each response')}\n\nPicks without normalisation are longer than their pool by "
+        f"{opening(cells, head, 'normalising each response')}\n\n"
+        f"Picks without normalisation are longer than their pool by "
         f"{wording.listed(none, 1)} tokens. Rank correlation of length and gradient norm: "
         f"{'; '.join(signs)}. A batch of labels then orders this share of the other pairs right: "
         f"{'; '.join(right)}."
@@ -101,7 +96,8 @@ def projection(folder: Path) -> str:
     head = f"Level with the default: {counted(cells, 0)} other sizes and kinds."
     chance = f" A random batch has {quality['chance'].iloc[0]:.2f}." if "chance" in quality else ""
     return (
-        f"{headline(cells, head)} {placed(cells, 'the default')}\n\nThe picks' log-determinant, as a share of the exact "
+        f"{opening(cells, head, 'the default')}\n\n"
+        f"The picks' log-determinant, as a share of the exact "
         f"picks': {', '.join(each)}.{chance}"
     )
 
@@ -132,7 +128,8 @@ def v_ablation(folder: Path) -> str:
     each = joined([f"{name} {plain(value, 1)}" for name, value in repeated.items()])
     head = f"Below the paper's V in reward: {counted(cells, -1)} ablations."
     return (
-        f"{headline(cells, head)} {placed(cells, 'the paper’s V')}\n\nOf {batch} picks, so many are on a prompt that the "
+        f"{opening(cells, head, 'the paper’s V')}\n\n"
+        f"Of {batch} picks, so many are on a prompt that the "
         f"batch asks about already: {each}."
     )
 
@@ -203,16 +200,13 @@ def when_it_pays(folder: Path) -> str:
     head = (
         f"After the last round ActiveDPO is above Random in {above} conditions, below in {below}."
     )
-    return (
-        f"{headline(last, head)} {placed(last, 'Random')}\n\nAveraged over rounds. "
-        f"{placed(mean, 'Random')}"
-    )
+    return f"{opening(last, head, 'Random')}\n\nAveraged over rounds. {placed(mean, 'Random')}"
 
 
 def all_strategies(folder: Path) -> str:
     cells = effects(folder, "fig13_all_strategies", "reward", "strategy", "random")
     head = f"Above Random: {counted(cells, 1)} strategies."
-    return f"{headline(cells, head)} {placed(cells, 'Random')}"
+    return f"{opening(cells, head, 'Random')}"
 
 
 def replay(folder: Path) -> str:
@@ -223,7 +217,7 @@ def replay(folder: Path) -> str:
     each = {wording.name_of(name): values for name, values in needed.items()}
     head = f"Above Random in agreement: {counted(cells, 1)} strategies."
     return (
-        f"{headline(cells, head)} {placed(cells, 'Random', 3)} All end between {plain(ends.min())} and {plain(ends.max())}."
+        f"{opening(cells, head, 'Random', 3)} All end between {plain(ends.min())} and {plain(ends.max())}."
         f"\n\nLabels needed to reach Random's last level: {wording.listed(each, 0)}."
     )
 
@@ -232,7 +226,7 @@ def decisions(folder: Path) -> str:
     cells = effects(folder, "decisions", "reward", "variant", "default")
     level, below, above = (counted(cells, wanted) for wanted in (0, -1, 1))
     head = f"Level with the default: {level} changes; below it: {below}; above it: {above}."
-    return f"{headline(cells, head)} {placed(cells, 'the default')}"
+    return f"{opening(cells, head, 'the default')}"
 
 
 SENTENCES: dict[str, Callable[[Path], str]] = {

@@ -4,13 +4,14 @@ Figures 8, 10, 12 and 14. Tables in, tables and arrays out.
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from activedpo_lib.method.formulas import interval
 from activedpo_lib.streams import Stream, stream
-from activedpo_lib.study.plots import difference_to, difference_to_random
+from activedpo_lib.study.plots import LABELS, difference_to, difference_to_random
 from activedpo_lib.study.tables import last_and_mean, verdict
 
 EXACT = 2**20  # sign patterns that are all tried: up to 21 seeds
@@ -211,3 +212,17 @@ def last_differences(
     keys = [key for key in ("task", "model") if key in difference]
     cells = difference.groupby([*keys, by], sort=False)
     return {cell: last_and_mean(own, measure)[0] for cell, own in cells}
+
+
+def effects(folder: Path, name: str, measure: str, by: str, baseline: str) -> dict[str, np.ndarray]:
+    """From a saved table, {name of a strategy or variant: paired differences after the last round, (seeds,)}; a task is
+    named too where there are several.
+    """
+    found = last_differences(pd.read_csv(folder / f"{name}.csv"), measure, by, baseline)
+    named = [
+        at for at in range(len(next(iter(found))) - 1) if len({cell[at] for cell in found}) > 1
+    ]
+    return {
+        ", ".join([LABELS.get(cell[-1], cell[-1]), *(cell[at] for at in named)]): values
+        for cell, values in found.items()
+    }

@@ -98,3 +98,8 @@ def compared(values: np.ndarray, baseline: str, digits: int = 2) -> str:
 def headline(cells: Mapping[str, np.ndarray], text: str) -> str:
     """A finding's first sentence, in bold; of one seed, that nothing is judged instead."""
     return "**One seed: nothing is judged.**" if one_seed(cells) else f"**{text}**"
+
+
+def opening(cells: Mapping[str, np.ndarray], text: str, baseline: str, digits: int = 2) -> str:
+    """A finding's headline, then where each cell stands."""
+    return f"{headline(cells, text)} {placed(cells, baseline, digits)}"
