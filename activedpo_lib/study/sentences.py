@@ -113,8 +113,9 @@ def proposition(folder: Path) -> str:
     active = checked[checked["strategy"] == "activedpo"]
     head = f"Uncertainty ranks pairs by the error above chance in {counted(own, 1)} tasks."
     return (
-        f"{headline(own, head)} Rank correlation: {wording.listed(own)}; chance is 0. Against the gradient's norm alone. "
-        f"{placed(norm, 'the norm')}\n\nIn the proposition's own setting, a bound fitted to hold "
+        f"{headline(own, head)} Rank correlation: {wording.listed(own)}; chance is 0. "
+        f"Against the gradient's norm alone. {placed(norm, 'the norm')}\n\n"
+        f"In the proposition's own setting, a bound fitted to hold "
         f"for {wording.share(active['level'].iloc[0])} of pairs holds for "
         f"{wording.share(active['coverage'].mean())} of held-out ones."
     )
@@ -217,7 +218,8 @@ def replay(folder: Path) -> str:
     each = {wording.name_of(name): values for name, values in needed.items()}
     head = f"Above Random in agreement: {counted(cells, 1)} strategies."
     return (
-        f"{opening(cells, head, 'Random', 3)} All end between {plain(ends.min())} and {plain(ends.max())}."
+        f"{opening(cells, head, 'Random', 3)} All end between "
+        f"{plain(ends.min())} and {plain(ends.max())}."
         f"\n\nLabels needed to reach Random's last level: {wording.listed(each, 0)}."
     )
 

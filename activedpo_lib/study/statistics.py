@@ -215,8 +215,9 @@ def last_differences(
 
 
 def effects(folder: Path, name: str, measure: str, by: str, baseline: str) -> dict[str, np.ndarray]:
-    """From a saved table, {name of a strategy or variant: paired differences after the last round, (seeds,)}; a task is
-    named too where there are several.
+    """From a saved table, {name of a strategy or variant: paired differences after the last round,
+    (seeds,)}; a task or model is named too where there are
+    several.
     """
     found = last_differences(pd.read_csv(folder / f"{name}.csv"), measure, by, baseline)
     named = [

@@ -157,7 +157,7 @@ def test_ways_to_pick_differ_in_overlap(root):
 
 
 def test_tables_of_a_study_have_a_row_for_each_run_and_criterion(root):
-    cells = {("webgpt", "response", "activedpo"): finished(root)[0].params}
+    cells = {("tldr", "response", "activedpo"): finished(root)[0].params}
     study = Study("mine", "smoke", MappingProxyType(cells), (0,), root)
     ranked, scatter = probes.correlation_table(study)
     assert len(ranked) == 3 * 5
@@ -169,7 +169,7 @@ def test_tables_of_a_study_have_a_row_for_each_run_and_criterion(root):
     batch = cells["webgpt", "response", "activedpo"].batch_size
     assert len(picks.picks_table(study, {1, 3})) == 2 * batch
     lengths = picks.lengths_table(study)
-    assert lengths[["task", "variant", "seed"]].to_numpy().tolist() == [["webgpt", "response", 0]]
+    assert lengths[["task", "variant", "seed"]].to_numpy().tolist() == [["tldr", "response", 0]]
     assert picks.taught_table(study)["labels on"].tolist() == list(picks.WAYS)
     assert len(picks.gradient_table(study)) > 10
     assert picks.topic_shares(finished(root)[0]).sum() == pytest.approx(1)
