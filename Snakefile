@@ -62,7 +62,7 @@ STUDIES = {
 }
 if KNOWN:
     STUDIES["11_proposition_1"] = (["proposition"], ["fig6_proposition_1"], 4)
-STUDY_CODE = [f"activedpo_lib/study/{name}.py" for name in ("plots", "study_plots", "reproduce", "probes", "theory", "distortion", "clusters")]
+STUDY_CODE = sorted(str(path.relative_to(workflow.basedir)) for path in Path(workflow.basedir).glob("activedpo_lib/study/*.py"))
 
 
 def study_key(names):

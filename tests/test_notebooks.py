@@ -13,6 +13,7 @@ import pytest
 
 from activedpo_lib.params import load_grid, load_params
 from activedpo_lib.store import read_json
+from activedpo_lib.study.sentences import SENTENCES
 
 HOME = Path(__file__).parent.parent
 SOURCES = sorted((HOME / "notebooks").glob("*.ipynb"))
@@ -166,3 +167,71 @@ def test_every_parameter_says_what_it_is(source):
     )
     for line in cell.source.splitlines():
         assert line.count("#") >= 1, f"{source.name}: {line}"
+
+
+LONGEST_CELL = 12
+NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,.]*")
+NOT_RESULTS = [  # what may hold a number that no table has to answer for
+    r"```.*?```|`[^`]*`",  # code and values of parameters
+    r"\$[^$]*\$",  # formulas
+    r"\"[^\"]*\"",  # the paper's own words
+    r"!?\[[^\]]*\]\([^)]*\)",  # pictures and links
+    r"\*Runtime:.*?\*(?=\n|$)",
+    r"\b(Figures?|Fig\.|Eqs?\.|Eq\. \d and|Sec\.|Prop\.|Proposition|Algorithm|Assumption|Model|"
+    r"Dataset|subset|notebooks?|round|l\.) \d+(\.\d+)*((, | and | to )\d+)*",
+    r"95 % t?",  # the level of every interval
+    r"\d+-d|\b\d x \d\b|^\d+\. ",  # a shape, a list's own numbers
+]
+
+
+def prose(source):
+    """The markdown of a notebook, cell by cell, without exercises and what NOT_RESULTS lists."""
+    for cell in nbformat.read(source, 4).cells:
+        if cell.cell_type == "markdown":
+            text = cell.source.split("## Exercises")[0]
+            for pattern in NOT_RESULTS:
+                text = re.sub(pattern, " ", text, flags=re.S | re.M)
+            yield text
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_no_number_stands_in_prose_that_no_table_answers_for(source):
+    """Findings are computed; prose has no decimals, percentages, or "± ..." of its own. The record
+    of tuning trials in 00_world, a table, is no result of a figure.
+    """
+    for text in prose(source):
+        if source.stem == "00_world" and "|---" in text:
+            continue
+        typed = [n for n in NUMBER.findall(text) if "." in n.strip(".,")]
+        typed += re.findall(r"±[^.;]*|\d+ %", text)
+        assert not typed, f"{source.name} types {typed} in: {text.strip()[:300]}"
+
+
+@pytest.mark.parametrize("text", ["it ends 0.12 lower", "in 5 % of picks", "by 3 ± 1", "p = 0.05"])
+def test_a_typed_number_is_seen(text, tmp_path):
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)]), tmp_path / "a.ipynb"
+    )
+    with pytest.raises(AssertionError, match="types"):
+        test_no_number_stands_in_prose_that_no_table_answers_for(tmp_path / "a.ipynb")
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_a_code_cell_has_at_most_twelve_lines(source):
+    for cell in nbformat.read(source, 4).cells:
+        if cell.cell_type == "code":
+            assert len(cell.source.splitlines()) <= LONGEST_CELL, cell.source
+
+
+@pytest.mark.parametrize(
+    "source", [s for s in SOURCES if s.stem in SENTENCES], ids=lambda s: s.stem
+)
+def test_the_finding_stands_at_the_top_and_at_the_end(source):
+    cells = nbformat.read(source, 4).cells
+    assert f'finding("{source.stem}")' in cells[1].source
+    ends = [
+        at for at, cell in enumerate(cells) if f'finding("{source.stem}", figures)' in cell.source
+    ]
+    saved = [at for at, cell in enumerate(cells) if ".save(" in cell.source]
+    assert ends
+    assert ends[-1] > max(saved, default=0)

@@ -65,30 +65,6 @@ def win_rate(rewards: ArrayLike, initial_rewards: ArrayLike) -> np.ndarray:
     return ((ours > theirs) + 0.5 * (ours == theirs)).mean((1, 2))
 
 
-def interaction(values: ArrayLike, most: int = 4096) -> tuple[np.ndarray, float]:
-    """Does one factor's effect depend on the other? An exact permutation test over seeds (Fig. 2).
-
-    values: (seeds, rows, columns), every cell of the cross table for every seed. The statistic is
-    the squared length of the mean interaction contrasts (what is left of a seed's table without row
-    and column means); under no interaction a seed's contrasts are as likely with the opposite sign.
-    Returns (contrasts (rows, columns), p); p is NaN for one seed.
-    """
-    values = np.asarray(values, dtype=np.float64)
-    left = (
-        values
-        - values.mean(2, keepdims=True)
-        - values.mean(1, keepdims=True)
-        + values.mean((1, 2), keepdims=True)
-    )
-    found = left.mean(0)
-    if len(values) < 2:
-        return found, float("nan")
-    count = min(2 ** (len(values) - 1), most)  # a sign for all seeds together changes nothing
-    signs = 1 - 2 * (np.arange(count)[:, None] >> np.arange(len(values)) & 1)
-    statistics = np.square(np.tensordot(signs / len(values), left, 1)).sum((1, 2))
-    return found, float(np.mean(statistics >= statistics[0] * (1 - 1e-12)))
-
-
 def interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     """Student's t interval of the mean over seeds: (mean, half width); the half width is NaN for
     one value.

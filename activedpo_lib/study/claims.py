@@ -1,212 +1,172 @@
-"""The paper's claims and what the committed tables say of each: `python -m
-activedpo_lib.study.claims` prints them.
+"""The paper's claims, and what the committed tables say of each: `python -m
+activedpo_lib.study.claims` prints the README's computed parts.
 
-holds, does not, mixed, not established: by the 95 % t interval over seeds of a paired difference,
-never by the mean alone.
+One rule for every row. A cell speaks for a claim (+1) where the 95 % t interval over seeds of its
+paired difference lies wholly on the claimed side, against it (-1) where it lies wholly on the other
+side, and not at all (0) where it holds zero, or where there is one seed. All cells for: holds; any
+against: does not; some for: mixed; none: not established. That something changes little, or has no
+effect, an interval can refute and never establish: such a cell is -1 or 0. A test of an interaction
+is for its claim at p < 0.05, and cannot speak against it.
 """
 
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from activedpo_lib.method.formulas import interaction, interval
-from activedpo_lib.store import HOME
-from activedpo_lib.study.plots import difference_to
-from activedpo_lib.study.tables import last_and_mean
+from activedpo_lib.study import sentences, statistics
+from activedpo_lib.study.findings import COMMITTED, source
+from activedpo_lib.study.statistics import last_differences, sign
+from activedpo_lib.study.wording import listed, placed
 
-FIGURES = HOME / "figures"
-
-
-def number(values, digits=2):
-    """A mean and the half width of its 95 % interval over seeds, as text."""
-    mean, half = interval(values)
-    return f"{mean:+.{digits}f} ± {half:.{digits}f}"
+Row = tuple[str, str, str, str]  # claim, notebook, what was measured, ruling
+Cells = Mapping[str, np.ndarray]
 
 
-def sign(values):
-    """+1 or -1 where the interval of the mean leaves out zero, else 0."""
-    mean, half = interval(values)
-    return int(np.sign(mean)) if abs(mean) > half else 0
-
-
-def last(name, measure, by, baseline, folder=FIGURES):
-    """{(task, model, by): differences to the baseline after the last round, (seeds,)} of a
-    committed table.
-    """
-    difference = difference_to(pd.read_csv(folder / f"{name}.csv"), measure, baseline, by)
-    groups = difference.groupby(["task", "model", by], sort=False)
-    return {cell: last_and_mean(own, measure)[0] for cell, own in groups}
-
-
-def ruling(signs, wanted=1):
-    """What signs of several cells say of a claim that each should be `wanted`."""
-    if all(found == wanted for found in signs):
+def ruling(supports: Iterable[int]) -> str:
+    """What cells that are for (+1), against (-1) or silent (0) say of a claim made of all."""
+    found = list(supports)
+    if found and all(one == 1 for one in found):
         return "holds"
-    return "mixed" if wanted in signs else "does not"
+    if -1 in found:
+        return "does not"
+    return "mixed" if 1 in found else "not established"
 
 
-def listed(cells, digits=2):
-    """Cells and their numbers in one line."""
-    return "; ".join(f"{name} {number(values, digits)}" for name, values in cells.items())
+def supports(cells: Cells, wanted: int) -> list[int]:
+    """For, against or silent, a number a cell. wanted: the claimed sign; 0: a claim of no effect,
+    which can be refuted and never established.
+    """
+    signs = [sign(values) for values in cells.values()]
+    return [found * wanted if wanted else -abs(found) for found in signs]
 
 
-def _against_random(strategy, name, measure, folder, models=None):
-    found = last(name, measure, "strategy", "random", folder)
-    return {
-        f"{task}, {model}": values
-        for (task, model, found_strategy), values in found.items()
-        if found_strategy == strategy and (models is None or model in models)
-    }
+def last(folder: Path, name: str, measure: str, by: str, baseline: str) -> dict[tuple, np.ndarray]:
+    """{(task, model, by): differences to the baseline after the last round, (seeds,)}."""
+    return last_differences(pd.read_csv(folder / f"{name}.csv"), measure, by, baseline)
 
 
-def main_claims(folder):
+def against_random(folder: Path, strategy: str, name: str, measure: str) -> dict[str, np.ndarray]:
+    """{"task, model": the strategy's differences to Random, (seeds,)}."""
+    found = last(folder, name, measure, "strategy", "random")
+    return {f"{t}, {m}": values for (t, m, own), values in found.items() if own == strategy}
+
+
+def main_claims(folder: Path) -> Iterator[Row]:
     """Figures 1 and 5."""
-    for name, measure, what in (
-        ("fig1_reward", "reward", "rewards"),
-        ("fig5_win_rate", "win_rate", "win-rates"),
+    for number, name, measure, what in (
+        (1, "fig1_reward", "reward", "rewards"),
+        (5, "fig5_win_rate", "win_rate", "win-rates"),
     ):
-        cells = _against_random("activedpo", name, measure, folder)
-        notebook = f"06, Figure {1 if measure == 'reward' else 5}"
-        yield (
-            f"ActiveDPO gives higher {what} than Random everywhere",
-            notebook,
-            listed(cells),
-            ruling([*map(sign, cells.values())]),
-        )
-    gemma, llama = (
-        _against_random("aplp", "fig1_reward", "reward", folder, {model})
+        cells = against_random(folder, "activedpo", name, measure)
+        claim = f"ActiveDPO gives higher {what} than Random everywhere"
+        yield claim, f"06, Figure {number}", listed(cells), ruling(supports(cells, 1))
+    cells = against_random(folder, "aplp", "fig1_reward", "reward")
+    better, worse = (
+        {cell: values for cell, values in cells.items() if cell.endswith(f", {model}")}
         for model in ("gemma", "llama")
     )
-    both = [ruling([*map(sign, gemma.values())]), ruling([*map(sign, llama.values())], -1)]
-    found = both[0] if both[0] == both[1] else "mixed"
-    yield (
-        "APLP does well on Gemma, worse than Random on Llama-2",
-        "06, Figure 1",
-        listed(gemma | llama),
-        found,
-    )
+    found = ruling(supports(better, 1) + supports(worse, -1))
+    claim = "APLP does well on Gemma, worse than Random on Llama-2"
+    yield claim, "06, Figure 1", listed(better | worse), found
 
 
-def model_claims(folder):
+def model_claims(folder: Path) -> Iterator[Row]:
     """Figure 2."""
     table = pd.read_csv(folder / "fig2_model_dependence.csv")
-    final, found, without = table[table["round"] == table["round"].max()], {}, {}
-    for measure in ("reward", "win_rate"):
-        cross = final.pivot_table(index=["seed", "model_name"], columns="subset", values=measure)
-        shape = (cross.index.levels[0].size, cross.index.levels[1].size, cross.columns.size)
-        values = cross.to_numpy().reshape(shape)
-        found[measure] = interaction(values)[1]
-        without[measure] = max(
-            interaction(np.delete(values, at, axis=0))[1] for at in range(len(values))
-        )
+    tests = statistics.interactions(table[table["round"] == table["round"].max()])
     text = ", ".join(
-        f"{name.replace('_', '-')} p = {p:.3f} (a seed left out: up to {without[name]:.2f})"
-        for name, p in found.items()
+        f"{row['measure'].replace('_', '-')} p = {row['p']:.3f} (a seed left out: up to "
+        f"{row['highest without one']:.2f})"
+        for row in tests.to_dict("records")
     )
-    below = [p < 0.05 for p in found.values()]
-    yield (
-        "Different models need different data (interaction)",
-        "08, Figure 2",
-        text,
-        ("holds" if all(below) else "mixed" if any(below) else "not established"),
-    )
+    claim = "Different models need different data (interaction)"
+    yield claim, "08, Figure 2", text, ruling(int(p < 0.05) for p in tests["p"])
 
 
-def normalisation_claims(folder):
+def normalisation_claims(folder: Path) -> Iterator[Row]:
     """Figure 3."""
-    found = last("fig3_normalisation", "reward", "variant", "response", folder)
-    none = {f"{task}": -values for (task, _, variant), values in found.items() if variant == "none"}
-    rulings = [sign(none["webgpt"]) == 1, sign(none["tldr"]) == 0]
+    found = last(folder, "fig3_normalisation", "reward", "variant", "response")
+    none = {task: -values for (task, _, variant), values in found.items() if variant == "none"}
+    helps = {task: values for task, values in none.items() if task == "webgpt"}
+    little = {task: values for task, values in none.items() if task == "tldr"}
+    claim = "Normalising helps on WebGPT and changes little on TL;DR"
     text = "with - without: " + listed(none)
-    yield (
-        "Normalising helps on WebGPT and changes little on TL;DR",
-        "09, Figure 3",
-        text,
-        ("holds" if all(rulings) else "mixed" if any(rulings) else "does not"),
-    )
+    yield claim, "09, Figure 3", text, ruling(supports(helps, 1) + supports(little, 0))
     picks = pd.read_csv(folder / "fig3_normalisation_picks.csv").query("variant == 'none'")
     longer = {
         task: (own["length"] - own["pool length"]).to_numpy()
         for task, own in picks.groupby("task", sort=False)
     }
     text = "picks longer than the pool by (tokens) " + listed(longer, 1)
-    yield (
-        "Without normalisation, short responses are favoured",
-        "09, Figure 3",
-        text,
-        ruling([*map(sign, longer.values())], -1),
-    )
+    claim = "Without normalisation, short responses are favoured"
+    yield claim, "09, Figure 3", text, ruling(supports(longer, -1))
 
 
-def projection_claims(folder):
-    """Figure 4."""
-    found = {
-        variant: values
-        for (_, _, variant), values in last(
-            "fig4_projection", "reward", "variant", "fold", folder
-        ).items()
-    }
-    few = {"d / 64": found["fold x1/64"], "d / 8": found["fold x1/8"]}
-    yield (
-        "Fewer dimensions are worse",
-        "10, Figure 4",
-        listed(few),
-        ruling([*map(sign, few.values())], -1),
-    )
-    more = found["fold x4"]
-    text = f"4 d: {number(more)}"
-    yield (
-        "More than the default do not help",
-        "10, Figure 4",
-        text,
-        "does not" if sign(more) == 1 else "holds",
-    )
+def projection_claims(folder: Path) -> Iterator[Row]:
+    """Figure 4. "Do not help": an interval wholly below zero is for it."""
+    found = last(folder, "fig4_projection", "reward", "variant", "fold")
+    cells = {variant: values for (_, _, variant), values in found.items()}
+    few = {"d / 64": cells["fold x1/64"], "d / 8": cells["fold x1/8"]}
+    text = listed(few)
+    yield "Fewer dimensions are worse", "10, Figure 4", text, ruling(supports(few, -1))
+    more = {"4 d:": cells["fold x4"]}
+    claim = "More than the default do not help"
+    yield claim, "10, Figure 4", listed(more), ruling(supports(more, -1))
 
 
-def theory_claims(folder):
+def theory_claims(folder: Path) -> Iterator[Row]:
     """Figure 6."""
     table = pd.read_csv(folder / "fig6_proposition_1.csv")
     own = table[(table["criterion"] == "uncertainty") & (table["round"] > 1)]
     found = {
-        task: g.groupby("seed")["correlation"].mean().to_numpy()
-        for task, g in own.groupby("task", sort=False)
+        task: group.groupby("seed")["correlation"].mean().to_numpy()
+        for task, group in own.groupby("task", sort=False)
     }
+    claim = "Uncertainty rises with the reward's error (what Prop. 1 is used for)"
     text = "rank correlation " + listed(found)
-    yield (
-        "Uncertainty rises with the reward's error (what Prop. 1 is used for)",
-        "11, Figure 6",
-        text,
-        ruling([*map(sign, found.values())]),
-    )
+    yield claim, "11, Figure 6", text, ruling(supports(found, 1))
 
 
-def all_claims(folder=FIGURES):
-    """Rows (claim, notebook, what was measured, ruling) of every claim, from the tables in
-    `folder`.
-    """
-    folder = Path(folder)
-    return [
-        row
-        for part in (
-            main_claims,
-            model_claims,
-            normalisation_claims,
-            projection_claims,
-            theory_claims,
-        )
-        for row in part(folder)
-    ]
+PARTS = (main_claims, model_claims, normalisation_claims, projection_claims, theory_claims)
+BEYOND = ("12_v_ablation", "13_costs", "14_forgetting", "15_what_was_picked", "16_when_does_it_pay")
+BEYOND += ("17_all_strategies", "18_replay", "19_decisions")
 
 
-def markdown(rows):
+def all_claims(folder: Path | str = COMMITTED) -> list[Row]:
+    """Rows (claim, notebook, what was measured, ruling) of every claim, from the tables there."""
+    return [row for part in PARTS for row in part(Path(folder))]
+
+
+def markdown(rows: Iterable[Row]) -> str:
     """The README's table."""
     lines = ["| the paper's claim | notebook | measured here | |", "|---|---|---|---|"]
-    return "\n".join(
-        lines
-        + [f"| {claim} | {notebook} | {text} | {found} |" for claim, notebook, text, found in rows]
+    return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])
+
+
+def caption(folder: Path | str = COMMITTED) -> str:
+    """The README's words under Figure 1, of the differences to Random after the last round."""
+    folder = Path(folder)
+    table = pd.read_csv(folder / "fig1_reward.csv")
+    cells = against_random(folder, "activedpo", "fig1_reward", "reward")
+    labels, seeds = int(table["labels"].max()), table["seed"].nunique()
+    return (
+        "*Figure 1 of the paper, on the built-in world: mean oracle reward against labels, "
+        f"{seeds} seeds, 95 % intervals; below, the paired difference to Random. ActiveDPO after "
+        f"{labels} labels. {placed(cells, 'Random')} Other strategies: notebook 06.*"
     )
+
+
+def beyond(folder: Path | str = COMMITTED) -> str:
+    """The README's "Beyond the paper": the headline of each finding."""
+    lines = []
+    for notebook in BEYOND:
+        headline = sentences.SENTENCES[notebook](Path(folder)).split("**")[1]
+        lines.append(f"- **{notebook[:2]}** {headline.removesuffix(':')}")
+    return "Beyond the paper, each in its notebook:\n\n" + "\n".join(lines)
 
 
 if __name__ == "__main__":
-    print(markdown(all_claims()))
+    print(caption(), markdown(all_claims()), beyond(), source("06_main_results", COMMITTED),
+          sep="\n\n")  # fmt: skip

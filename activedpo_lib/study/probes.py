@@ -1,4 +1,4 @@
-"""Looking into finished runs: what was picked, what was forgotten, what uncertainty says of the
+"""Looking into finished runs: their rounds again, what was forgotten, what uncertainty says of the
 error.
 
 A probe takes a Run whose rounds are saved, and writes nothing: pools and policies are made again
@@ -6,31 +6,37 @@ from their streams.
 """
 
 import dataclasses
+from collections.abc import Callable, Container, Iterator
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
+from peft import PeftModel
+from scipy.stats import spearmanr
 
 from activedpo_lib.method import models
-from activedpo_lib.method.candidates import labelled_sequences, sequences
+from activedpo_lib.method.candidates import labelled_sequences, measure, sequences
 from activedpo_lib.method.design import uncertainty
 from activedpo_lib.method.formulas import share_above
-from activedpo_lib.method.generation import pair_name
 from activedpo_lib.method.gradients import gradient_shapes, response_features
 from activedpo_lib.method.logps import implicit_rewards, reference_logps, response_logps
 from activedpo_lib.method.projection import make_projection
-from activedpo_lib.records import Candidates, Pool, Strategy
-from activedpo_lib.runs import checkpoints
-from activedpo_lib.runs.rounds import measure_pool
+from activedpo_lib.records import Budget, Candidates, Features, LabelledPair, Pool
+from activedpo_lib.runs import artifacts
+from activedpo_lib.runs.run import Run
 from activedpo_lib.runs.saved import saved_policies
 from activedpo_lib.runs.steps import (
     evaluate_policy,
     evaluation_responses,
     initial_rewards,
     label_pairs,
+    past_of,
     pool_of_round,
+    reader_of,
     sample_prompts,
     train,
 )
+from activedpo_lib.study.studies import Study
 
 EVERYTHING = frozenset({"phi", "margin", "entropy", "hidden"})
 MOST_DEMONSTRATIONS = 200
@@ -42,32 +48,36 @@ class Round(NamedTuple):
     """
 
     t: int
-    policy: object
+    policy: PeftModel
     pool: Pool
     candidates: Candidates
-    labelled: tuple
+    labelled: tuple[LabelledPair, ...]
 
 
-def rounds_again(run, wanted=None, needs=EVERYTHING):
+def rounds_again(
+    run: Run, wanted: Container[int] | None = None, needs: frozenset[str] = EVERYTHING
+) -> Iterator[Round]:
     """Yield the Rounds 1..T of a finished run, or those in `wanted`, with the columns in `needs`
-    measured.
+    measured. V_0 is the one that the first pool sets, for every strategy (D2).
     """
-    prompts = {prompt.id: prompt for prompt in run.task.prompts}
-    measured = dataclasses.replace(run, strategy=Strategy(needs, None, run.strategy.regenerates))
+    blind = "phi" in needs and "phi" not in run.strategy.needs  # the run itself had no V
+    ridge = None
     for before, policy in saved_policies(run, run.params.rounds - 1):
         t = before + 1
-        if wanted is None or t in wanted:
-            labelled = checkpoints.load_labelled(run.folder, before, prompts)
-            drawn = sample_prompts(
-                run.task.prompts, run.params.generation.prompts, run.stream("prompts", t)
-            )
-            pool = pool_of_round(run, policy, drawn, labelled, t)
-            yield Round(
-                t, policy, pool, measure_pool(measured, policy, pool, labelled, t), labelled
-            )
+        shown = wanted is None or t in wanted
+        if not shown and not (blind and t == 1):
+            continue
+        past = past_of(run, before)
+        pool = pool_of_round(run, policy, sample_prompts(run, t), past.labelled, t)
+        columns = needs if shown else frozenset({"phi"})
+        known = past if past.ridge is not None else past._replace(ridge=ridge)
+        candidates = measure(pool, columns, known, reader_of(run, policy, t))
+        ridge = candidates.ridge
+        if shown:
+            yield Round(t, policy, pool, candidates, past.labelled)
 
 
-def forgetting(run):
+def forgetting(run: Run) -> list[dict]:
     """One row a round: KL to the reference, loss on demonstrations, reward by the run's oracle and
     by its evaluator.
 
@@ -96,7 +106,7 @@ def forgetting(run):
     return rows
 
 
-def demonstration_loss(run, policy):
+def demonstration_loss(run: Run, policy: PeftModel) -> float:
     """Mean negative log-likelihood of the demonstrations, nats a token."""
     rows = run.task.sft[:MOST_DEMONSTRATIONS]
     prompts = [models.encode_prompt(run.tokenizer, row["prompt"]) for row in rows]
@@ -104,77 +114,33 @@ def demonstration_loss(run, policy):
     return float(-response_logps(policy, prompts, responses).sum() / sum(map(len, responses)))
 
 
-def picks_of(run, t):
-    """Rows of `Pool.pairs` that round t picked, given its Round: matched by prompt and texts."""
-    prompts = {prompt.id: prompt for prompt in run.task.prompts}
-    new = [
-        pair for pair in checkpoints.load_labelled(run.folder, t.t, prompts) if pair.round == t.t
-    ]
-    names = {}
-    for row in range(len(t.pool.pairs)):
-        pair = t.pool.pair(row)
-        names[pair_name(pair.prompt, pair.first, pair.second)] = row
-    return np.array([names[pair_name(pair.prompt, pair.chosen, pair.rejected)] for pair in new])
+def forgetting_table(study: Study, results: pd.DataFrame, evaluator: str) -> pd.DataFrame:
+    """Fig. 9: `forgetting` of all runs beside their labels and rewards, a row a round.
 
-
-def criteria(candidates, apo_ridge):
-    """{criterion: (n,) its value for each pair of the pool}, as each strategy would see the pool
-    before its first pick.
-    """
-    margin = np.abs(candidates.margin.astype(np.float64))
-    return {
-        "uncertainty (ActiveDPO)": uncertainty(
-            candidates.phi, candidates.ridge, candidates.past_phi
-        ),
-        "gradient norm": np.linalg.norm(candidates.phi.astype(np.float64), axis=1),
-        "entropy (APLP)": candidates.entropy[candidates.prompt],
-        "|r1 - r2| (APLP)": margin,
-        "hidden states (APO)": uncertainty(candidates.hidden, apo_ridge, candidates.past_hidden),
-    }
-
-
-def ranks(values):
-    """Each value's share of values below it, ties counted half: 0 the lowest, 1 the highest, 0.5
-    what chance picks.
-    """
-    values = np.asarray(values)
-    below = (values[:, None] > values).sum(1) + 0.5 * ((values[:, None] == values).sum(1) - 1)
-    return below / max(1, len(values) - 1)
-
-
-def picked(run, wanted=None, ranked=True):
-    """One row a pick: round, its responses' length and overlap against the pool's, topic and,
-    `ranked`, its rank under each criterion (which costs measuring them all).
+    evaluator: the second reward model, as `evaluation.evaluator`. Raises ValueError where the saved
+    policies' rewards are not those of `results`.
     """
     rows = []
-    for t in rounds_again(run, wanted, EVERYTHING if ranked else frozenset()):
-        lengths, shared = pair_lengths(t.pool), overlaps(t.pool)
-        seen = criteria(t.candidates, run.params.selection.apo_ridge) if ranked else {}
-        places = {name: ranks(values) for name, values in seen.items()}
-        for row in picks_of(run, t):
-            facts = t.pool.prompts[t.candidates.prompt[row]].facts
-            rows.append(
-                {
-                    "round": t.t,
-                    "prompt": t.pool.prompts[t.candidates.prompt[row]].id,
-                    "topic": facts.get("topic", facts.get("domain", "")),
-                    "length": lengths[row],
-                    "pool length": lengths.mean(),
-                    "overlap": shared[row],
-                    "pool overlap": shared.mean(),
-                }
-                | {name: values[row] for name, values in places.items()}
-            )
-    return rows
+    for cell, run in study.runs():
+        judge = dataclasses.replace(run.params.evaluation, evaluator=evaluator)
+        judged = dataclasses.replace(run.params, evaluation=judge)
+        second = artifacts.load_evaluator(judged, study.root)
+        rows += [cell | row for row in forgetting(dataclasses.replace(run, evaluator=second))]
+    keys = ["task", "variant", "strategy", "seed", "round"]
+    found = pd.DataFrame(rows).merge(results[[*keys, "labels", "reward"]])
+    same = len(found) == len(rows)
+    if not (same and np.allclose(found["oracle_reward"], found["reward"], atol=1e-3)):
+        raise ValueError("the saved policies' rewards are not those of the curves: run them anew")
+    return found
 
 
-def pair_lengths(pool):
+def pair_lengths(pool: Pool) -> np.ndarray:
     """Mean length of each pair's two responses, (n,) tokens."""
     lengths = np.array([len(response.tokens) for response in pool.responses], dtype=np.float64)
     return lengths[pool.pairs].mean(1)
 
 
-def overlaps(pool):
+def overlaps(pool: Pool) -> np.ndarray:
     """How much of their words a pair's responses share, (n,): intersection over union of their
     distinct tokens.
     """
@@ -182,7 +148,7 @@ def overlaps(pool):
     return np.array([len(words[a] & words[b]) / len(words[a] | words[b]) for a, b in pool.pairs])
 
 
-def uncertainty_and_error(run):
+def uncertainty_and_error(run: Run) -> list[dict]:
     """One dict a round: `error` (n,) = |(r(x, y1) - r(x, y2)) - (u(x, y1) - u(x, y2))| of each pair
     of the pool, and what might rank it: uncertainty, gradient norm, |r1 - r2|, length. Raises
     ValueError where the truth is not known.
@@ -211,7 +177,27 @@ def uncertainty_and_error(run):
     return found
 
 
-def pool_gradients(run, t=1, kind=None, dimensions=None):
+def correlation_table(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Fig. 6: how well each criterion ranks a pool's pairs by the error of the reward difference,
+    rows (task, seed, round, criterion, correlation); and (uncertainty, error) of the last pool.
+
+    Spearman's rank correlation; 0 where a criterion is the same for all pairs. Raises ValueError
+    where the truth is not known.
+    """
+    rows, found = [], None
+    for cell, run in study.runs():
+        for found in uncertainty_and_error(run):
+            here = {"task": cell["task"], "seed": cell["seed"], "round": found["round"]}
+            for name in ("uncertainty", "gradient norm", "|r1 - r2|", "length", "true gap"):
+                value = found[name]
+                rank = spearmanr(value, found["error"])[0] if np.ptp(value) > 1e-6 else 0.0
+                rows.append(here | {"criterion": name, "correlation": rank})
+    return pd.DataFrame(rows), pd.DataFrame({k: found[k] for k in ("uncertainty", "error")})
+
+
+def pool_gradients(
+    run: Run, t: int = 1, kind: str | None = None, dimensions: int | None = None
+) -> tuple[Pool, Features]:
     """(pool, Features of its responses) of round t: `norm` is exact, `phi` projected as the run's
     params or `kind` say.
     """
@@ -221,12 +207,14 @@ def pool_gradients(run, t=1, kind=None, dimensions=None):
     projection = make_projection(
         kind or settings.projection, size, run.stream("projection").seed, shapes
     )
-    return again.pool, response_features(
-        again.policy, *sequences(again.pool), projection, settings.token_budget
-    )
+    budget = Budget(settings.token_budget)
+    features = response_features(again.policy, *sequences(again.pool), projection, budget)
+    return again.pool, features
 
 
-def taught(run, choose):
+def taught(
+    run: Run, choose: Callable[[Pool, int, np.random.Generator], np.ndarray]
+) -> dict[str, float]:
     """What labels on the pairs that `choose(pool, size, rng) -> rows` picks teach pi_SFT.
 
     One batch from round 1's pool, labelled by the run's oracle, one round of DPO. Returns the share

@@ -1,64 +1,214 @@
-"""Studies: params/studies/*.yaml under a profile, as the Params of every run that a study needs."""
+"""Studies: params/studies/*.yaml under a profile: the runs that a study notebook needs, run once,
+read again, and its figure saved beside its table.
+"""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from activedpo_lib.params import PROFILES, ParamsError, load_grid, load_params, read_profile
+from activedpo_lib.schema import Params
+from activedpo_lib.store import provenance, write_json, write_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from activedpo_lib.runs.run import Run
 
 STUDIES = PROFILES / "studies"
 KEYS = {"tasks", "variants", "strategies"}
 FACTOR = re.compile(r"x(\d+(?:\.\d+)?)")
+WORLD = "the built-in world (synthetic; says nothing about 7B models)"
+FIGURES = MappingProxyType(
+    {
+        "06_main_results": ("fig1_reward", "fig5_win_rate"),
+        "08_model_dependence": ("fig2_model_dependence",),
+        "09_normalisation": ("fig3_normalisation",),
+        "10_projection": ("fig4_projection", "fig11_projection_quality"),
+        "11_proposition_1": ("fig6_proposition_1",),
+        "12_v_ablation": ("fig7_v_ablation",),
+        "13_costs": ("fig8_costs",),
+        "14_forgetting": ("fig9_forgetting",),
+        "15_what_was_picked": ("fig10_picks",),
+        "16_when_does_it_pay": ("fig12_when_it_pays",),
+        "17_all_strategies": ("fig13_all_strategies",),
+        "18_replay": ("fig14_replay",),
+        "19_decisions": ("decisions",),
+    }
+)  # notebook: the figures that it makes
+
+Cell = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study under one profile: `cells` maps (task, variant, strategy) to the Params of its runs,
-    whatever the seed.
+    """A study under one profile. `cells` maps (task, variant, strategy) to the Params of its runs,
+    whatever the seed; `seeds` and `root` say which runs and where they lie.
     """
 
     name: str
-    cells: MappingProxyType
+    profile: str
+    cells: MappingProxyType[Cell, Params]
+    seeds: tuple[int, ...] = ()
+    root: Path | str = "runs"
 
-    def digests(self):
+    @classmethod
+    def open(
+        cls,
+        name: str,
+        profile: str = "tiny",
+        seeds: Iterable[int] = (0,),
+        root: Path | str = "runs",
+        more: dict[str, dict] | None = None,
+    ) -> "Study":
+        """The study `name` with its seeds and the folder of all runs; nothing is run yet.
+
+        more: {variant: overrides} beside the file's (Fig. 2's subsets). Raises ParamsError for an
+        unknown study, key or impossible value, and ValueError for no seed.
+        """
+        if not (seeds := tuple(seeds)):
+            raise ValueError(f"the study {name} has no seeds; give at least one, as in seeds=[0]")
+        return replace(load_study(name, profile, more), seeds=seeds, root=root)
+
+    @property
+    def known(self) -> bool:
+        """Is the truth known beside the oracle? It is on the built-in world only."""
+        return all(params.task.source == "world" for params in self.cells.values())
+
+    @property
+    def where(self) -> str:
+        """On what its results were got, as titles of figures say it."""
+        return WORLD if self.known else f"profile {self.profile}"
+
+    def digests(self) -> dict[str, str]:
         """{"task/variant/strategy": the params' hash}, for provenance."""
         return {"/".join(cell): params.digest() for cell, params in self.cells.items()}
 
+    def table(self) -> pd.DataFrame:
+        """The cells, one a row: task, variant, strategy, rounds, and the pairs of a batch."""
+        return pd.DataFrame(
+            [
+                {"task": t, "variant": v, "strategy": s, "rounds": q.rounds, "batch": q.batch_size}
+                for (t, v, s), q in self.cells.items()
+            ]
+        )
 
-def study_names():
+    def run(self, log: Callable[[str], None] = print) -> pd.DataFrame:
+        """The tidy table of all runs, one row a round; `variant` says which. A finished round is
+        read, not run again; where another process is at a run, waits for it: studies share runs.
+        """
+        from activedpo_lib.runs.launch import run_rounds  # brings torch, which plans do not need
+
+        tables = []
+        for seed in self.seeds:  # stopped at any time, the variants have the same seeds, or nearly
+            for (_, variant, _), params in self.cells.items():
+                found = run_rounds(params, seed, self.root, log=_silent, patience=float("inf"))
+                found.insert(2, "variant", variant)
+                tables.append(found)
+            done = f"{len(tables)} of {len(self.seeds) * len(self.cells)} runs"
+            log(f"{self.name}, seed {seed}: {done}")
+        return pd.concat(tables, ignore_index=True)
+
+    def runs(self, seeds: Iterable[int] | None = None) -> Iterator[tuple[dict, "Run"]]:
+        """Yield (cell as {"task", "variant", "strategy", "seed"}, Run) of rounds that are saved; of
+        `seeds` only, where some are named.
+        """
+        from activedpo_lib.runs.run import open_run  # brings torch
+
+        for seed in self.seeds if seeds is None else seeds:
+            for (task, variant, strategy), params in self.cells.items():
+                run = open_run(params, seed, self.root, log=_silent)
+                yield {"task": task, "variant": variant, "strategy": strategy, "seed": seed}, run
+
+    def save(
+        self,
+        figures: Path | str,
+        name: str,
+        figure: "Figure",
+        table: pd.DataFrame,
+        more: dict[str, pd.DataFrame] | None = None,
+        also: tuple["Study", ...] = (),
+    ) -> None:
+        """Write `name`.svg into the folder `figures`, its table beside it, and where both came
+        from, each whole; figures "" writes nothing.
+
+        more: {part: table} of what else the figure shows, as `name`_<part>.csv; also: other studies
+        whose runs are in it.
+        """
+        if not figures:
+            return
+        for part, own in {"": table, **{f"_{p}": t for p, t in (more or {}).items()}}.items():
+            write_table(f"{figures}/{name}{part}.csv", _without_times(own))
+        record = self._record(name, (self, *also))
+        about = {"Date": None, "Description": f"{record['notebook']}, profile {self.profile}"}
+        figure.savefig(f"{figures}/{name}.svg", metadata=about)
+        write_json(f"{figures}/{name}.json", record)
+
+    def _record(self, name: str, studies: tuple["Study", ...]) -> dict:
+        from activedpo_lib.runs.checkpoints import provenances  # brings torch
+
+        digests = {study.name: study.digests() for study in studies}
+        every = {digest for found in digests.values() for digest in found.values()}
+        about = {"notebook": made_by(name), "profile": self.profile, "where": self.where}
+        runs = {"runs": provenances(self.root, every, self.seeds)}
+        return about | provenance(digests, list(self.seeds)) | runs
+
+
+def made_by(figure: str) -> str:
+    """The notebook that makes `figure`; figures of your own come from "your own notebook"."""
+    makers = (notebook for notebook, names in FIGURES.items() if figure in names)
+    return next(makers, "your own notebook")
+
+
+def changes(name: str) -> pd.DataFrame:
+    """What each variant of the study's file changes, a row a variant; the number of rounds, which
+    all share, left out.
+    """
+    variants = read_profile(STUDIES / f"{name}.yaml")["variants"]
+    rows = []
+    for variant, values in variants.items():
+        own = [f"{key}: {value}" for key, value in values.items() if key != "rounds"]
+        rows.append({"variant": variant, "changed": ", ".join(own)})
+    return pd.DataFrame(rows)
+
+
+def study_names() -> list[str]:
     """The studies of params/studies/."""
     return sorted(path.stem for path in STUDIES.glob("*.yaml"))
 
 
-def load_study(name, profile="tiny", more=None):
-    """The Study `name` under a profile; `more`: {variant: overrides} beside the file's (Fig. 2's
-    subsets).
+def load_study(name: str, profile: str = "tiny", more: dict[str, dict] | None = None) -> Study:
+    """The Study `name` under a profile, without seeds: what it would run, for plans and keys.
 
-    Every value is checked before any run starts. Raises ParamsError for an unknown study, key or
-    impossible value.
+    more: {variant: overrides} beside the file's. Every value is checked before any run starts.
+    Raises ParamsError for an unknown study, key or impossible value.
     """
     if name not in study_names():
         raise ParamsError(f"no study {name!r} in {STUDIES}; it has {study_names()}")
-    said = read_profile(STUDIES / f"{name}.yaml")
-    if unknown := set(said) - KEYS:
+    read = read_profile(STUDIES / f"{name}.yaml")
+    if unknown := set(read) - KEYS:
         raise ParamsError(
             f"{name}.yaml: unknown key {sorted(unknown)[0]!r}; known keys are {sorted(KEYS)}"
         )
     grid = load_grid(profile)
-    tasks, model = {"every": grid.tasks, "last": grid.tasks[-1:]}[said["tasks"]], grid.models[-1]
     cells = {}
-    for task in tasks:
-        for variant, overrides in (said["variants"] | (more or {})).items():
-            overrides = _scaled(overrides, load_params(profile, task, model))
-            for strategy in said.get("strategies") or [overrides.get("strategy", "activedpo")]:
-                found = load_params(
-                    profile, task, model, overrides=overrides | {"strategy": strategy}
+    for task in {"every": grid.tasks, "last": grid.tasks[-1:]}[read["tasks"]]:
+        usual = load_params(profile, task, grid.models[-1])
+        for variant, overrides in (read["variants"] | (more or {})).items():
+            changed = _scaled(overrides, usual)
+            for strategy in read.get("strategies") or [changed.get("strategy", "activedpo")]:
+                cells[task, variant, strategy] = load_params(
+                    profile, task, grid.models[-1], overrides=changed | {"strategy": strategy}
                 )
-                cells[task, variant, strategy] = found
-    return Study(name, MappingProxyType(cells))
+    return Study(name, profile, MappingProxyType(cells))
 
 
-def _scaled(overrides, params):
+def _scaled(overrides: dict, params: Params) -> dict:
     """`overrides` with "x0.5" replaced by half of what the profile says, whole where that is whole,
     and at least 1.
     """
@@ -73,3 +223,13 @@ def _scaled(overrides, params):
             value = max(1, round(value)) if isinstance(usual, int) else value
         found[dotted] = value
     return found
+
+
+def _without_times(table: pd.DataFrame) -> pd.DataFrame:
+    """The table without seconds: the same params give the same bytes, times are the machine's."""
+    times = [column for column in table if column == "cpu_seconds" or column.startswith("seconds")]
+    return table.drop(columns=times)
+
+
+def _silent(_: str) -> None:
+    """A log that says nothing: a study reads finished runs by the hundred."""

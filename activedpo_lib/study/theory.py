@@ -9,10 +9,16 @@ z), z of unit norm with equal halves, and an initialisation that makes r(z) = 0 
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
+from scipy.stats import spearmanr
 
 from activedpo_lib.method.design import select_greedy, uncertainty
 from activedpo_lib.method.formulas import preference_probability
+from activedpo_lib.streams import Stream, stream
+
+Weights = tuple[torch.Tensor, torch.Tensor]  # (W (m, d), w (m,))
+Result = list[tuple[int, np.ndarray, np.ndarray]]  # (labels, sigma, error) of each round
 
 
 @dataclass(frozen=True)
@@ -30,20 +36,20 @@ class Setting:
     test: int = 400
 
 
-def truth(z):
+def truth(z: np.ndarray) -> np.ndarray:
     """The true reward r(z), (n,), non-linear and within [-1, 1]. z: (n, d)."""
     half = z[:, : z.shape[1] // 2] * np.sqrt(2)
     return np.cos(2 * half[:, 0]) * half[:, 1] + 0.5 * np.sin(3 * half[:, 2]) * half[:, 0]
 
 
-def inputs(count, size, rng):
+def inputs(count: int, size: int, rng: np.random.Generator) -> np.ndarray:
     """(count, size) float32 inputs of unit norm whose two halves are the same."""
     half = rng.standard_normal((count, size // 2))
     half /= np.linalg.norm(half, axis=1, keepdims=True) * np.sqrt(2)
     return np.concatenate([half, half], 1).astype(np.float32)
 
 
-def initial_weights(setting, rng):
+def initial_weights(setting: Setting, rng: np.random.Generator) -> Weights:
     """(W (m, d), w (m,)) with r(z) = 0 for every z of equal halves: each unit has a twin of the
     opposite sign.
     """
@@ -59,13 +65,13 @@ def initial_weights(setting, rng):
     )
 
 
-def reward(weights, z):
+def reward(weights: Weights, z: torch.Tensor) -> torch.Tensor:
     """r_theta(z), (n,). weights: (W, w); z: (n, d) tensor."""
     first, last = weights
     return np.sqrt(len(last)) * torch.relu(z @ first.T) @ last
 
 
-def features(weights, z):
+def features(weights: Weights, z: np.ndarray | torch.Tensor) -> np.ndarray:
     """phi(z) = grad r_theta(z) / sqrt(m), (n, m + m d) float32, in closed form."""
     first, last = weights
     seen = torch.as_tensor(z) @ first.T
@@ -73,7 +79,14 @@ def features(weights, z):
     return torch.cat([torch.relu(seen), inner.flatten(1)], 1).numpy()
 
 
-def train(start, chosen, rejected, ridge, steps=200, learning_rate=3e-3):
+def train(
+    start: Weights,
+    chosen: np.ndarray,
+    rejected: np.ndarray,
+    ridge: float,
+    steps: int = 200,
+    learning_rate: float = 3e-3,
+) -> Weights:
     """Minimise Eq. 5 from theta_0 by full-batch Adam: m times it, so that the sum of
     log-likelihoods has weight one.
     """
@@ -93,7 +106,7 @@ def train(start, chosen, rejected, ridge, steps=200, learning_rate=3e-3):
     return tuple(part.detach() for part in weights)
 
 
-def experiment(setting, stream, active=True):
+def experiment(setting: Setting, randomness: Stream, active: bool = True) -> Result:
     """Rounds of picking, labelling by Bradley-Terry on the truth, and training from theta_0 on all
     labels (Eq. 5).
 
@@ -101,8 +114,8 @@ def experiment(setting, stream, active=True):
     before each round and after the last: the proposition's two sides, without its constants, for
     the same held-out pairs.
     """
-    start = initial_weights(setting, stream.child("weights").numpy())
-    pairs = stream.child("test").numpy()
+    start = initial_weights(setting, randomness.child("weights").numpy())
+    pairs = randomness.child("test").numpy()
     held_out = [inputs(setting.test, setting.inputs, pairs) for _ in range(2)]
     now, past, found = start, [np.empty((0, setting.inputs), dtype=np.float32)] * 2, []
     for t in range(setting.rounds + 1):
@@ -112,7 +125,7 @@ def experiment(setting, stream, active=True):
         found.append((len(past[0]), sigma, error))
         if t == setting.rounds:
             return found
-        drawn = stream.child("pool", t).numpy()
+        drawn = randomness.child("pool", t).numpy()
         pool = [inputs(setting.pool, setting.inputs, drawn) for _ in range(2)]
         rows = np.arange(setting.batch)
         if active:
@@ -125,12 +138,12 @@ def experiment(setting, stream, active=True):
         now = train(start, *past, setting.ridge)
 
 
-def difference(weights, first, second):
+def difference(weights: Weights, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """phi(z1) - phi(z2), (n, m + m d)."""
     return features(weights, first) - features(weights, second)
 
 
-def rewards_apart(weights, first, second):
+def rewards_apart(weights: Weights, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """r_theta(z1) - r_theta(z2), (n,)."""
     with torch.inference_mode():
         return (
@@ -138,14 +151,16 @@ def rewards_apart(weights, first, second):
         ).numpy()
 
 
-def labelled(pool, rows, rng):
+def labelled(
+    pool: list[np.ndarray], rows: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """(chosen, rejected) of the pool's `rows`: a Bradley-Terry draw on the truth (Eq. 1)."""
     first, second = (side[rows] for side in pool)
     wins = rng.random(len(rows)) < preference_probability(truth(first), truth(second))
     return np.where(wins[:, None], first, second), np.where(wins[:, None], second, first)
 
 
-def fitted_constant(results, level):
+def fitted_constant(results: list[Result], level: float) -> float:
     """nu of the proposition, fitted: the `level` quantile of error / sigma over these experiments'
     pairs; epsilon 0.
     """
@@ -153,8 +168,40 @@ def fitted_constant(results, level):
     return float(np.quantile(np.concatenate(ratios), level))
 
 
-def coverage(results, constant):
+def coverage(results: list[Result], constant: float) -> np.ndarray:
     """Share of held-out pairs with error <= nu sigma, (experiments, rounds)."""
     return np.array(
         [[np.mean(error <= constant * sigma) for _, sigma, error in result] for result in results]
     )
+
+
+def network_table(setting: Setting, experiments: int, level: float) -> pd.DataFrame:
+    """Both sides of the proposition in its own setting (Fig. 6), a row a (strategy, experiment,
+    labels): coverage by nu sigma, rank correlation of sigma and error, their sizes.
+
+    nu is fitted to `level` on the first half of the experiments; `checked`: is it of the other one?
+    Raises ValueError for fewer than two experiments.
+    """
+    if experiments < 2:
+        raise ValueError(
+            f"experiments is {experiments}: half fit the constant, half check it; give 2 or more"
+        )
+    rows = []
+    for name in ("activedpo", "random"):
+        found = [
+            experiment(setting, stream(seed, "theory"), name == "activedpo")
+            for seed in range(experiments)
+        ]
+        half = max(1, experiments // 2)
+        nu = fitted_constant(found[:half], level)
+        for at, (result, shares) in enumerate(zip(found, coverage(found, nu), strict=True)):
+            here = {"strategy": name, "experiment": at, "checked": at >= half}
+            here |= {"level": level, "nu": nu}
+            rows += [here | _sides(*of, share) for of, share in zip(result, shares, strict=True)]
+    return pd.DataFrame(rows)
+
+
+def _sides(labels: int, sigma: np.ndarray, error: np.ndarray, share: float) -> dict[str, float]:
+    found = {"labels": labels, "coverage": share, "rank correlation": spearmanr(sigma, error)[0]}
+    found |= {"mean error": error.mean(), "largest error": error.max()}
+    return found | {"mean sigma": sigma.mean()}

@@ -1,8 +1,10 @@
 """Probes into a finished run, against what the run itself recorded and against direct formulas."""
 
 import dataclasses
+from types import MappingProxyType
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from activedpo_lib.method.projection import make_projection
@@ -10,8 +12,9 @@ from activedpo_lib.params import load_params
 from activedpo_lib.runs import artifacts, checkpoints
 from activedpo_lib.runs.launch import run_rounds
 from activedpo_lib.runs.run import open_run
-from activedpo_lib.study import probes
-from activedpo_lib.study.distortion import cosine_error, log_det, project
+from activedpo_lib.study import picks, probes
+from activedpo_lib.study.distortion import cosine_error, log_det, project, quality_table
+from activedpo_lib.study.studies import Study
 
 SETTINGS = {"oracle.kind": "utility", "task.sft_rows": 32, "rounds": 3}
 
@@ -31,7 +34,7 @@ def finished(root, strategy="activedpo", **more):
 def test_a_rounds_pool_holds_the_pairs_it_picked(strategy, root):
     run, table = finished(root, strategy)
     for found in probes.rounds_again(run):
-        rows = probes.picks_of(run, found)
+        rows = picks.picks_of(run, found)
         assert len(set(rows)) == run.params.batch_size
         assert len(found.pool.pairs) == table["pool"].iloc[found.t]
         assert len(found.labelled) == table["labels"].iloc[found.t - 1]
@@ -40,9 +43,9 @@ def test_a_rounds_pool_holds_the_pairs_it_picked(strategy, root):
 def test_the_first_pick_was_the_most_uncertain_pair(root):
     run, _ = finished(root)
     for found in probes.rounds_again(run):
-        values = probes.criteria(found.candidates, 1e-5)["uncertainty (ActiveDPO)"]
+        values = picks.criteria(found.candidates, 1e-5)["uncertainty (ActiveDPO)"]
         saved = checkpoints.load_array(run.folder, found.t, "scores")
-        assert values[probes.picks_of(run, found)[0]] == pytest.approx(values.max(), rel=1e-6)
+        assert values[picks.picks_of(run, found)[0]] == pytest.approx(values.max(), rel=1e-6)
         assert saved[0] == pytest.approx(values.max(), rel=1e-4)
 
 
@@ -78,10 +81,10 @@ def test_kl_is_not_that_of_the_references_samples(root):
 
 
 def test_ranks_are_shares_of_what_lies_below():
-    np.testing.assert_allclose(probes.ranks([3.0, 1.0, 2.0]), [1, 0, 0.5])
-    np.testing.assert_allclose(probes.ranks([2.0, 2.0, 2.0]), 0.5)
+    np.testing.assert_allclose(picks.ranks([3.0, 1.0, 2.0]), [1, 0, 0.5])
+    np.testing.assert_allclose(picks.ranks([2.0, 2.0, 2.0]), 0.5)
     values = np.random.default_rng(0).normal(size=101)
-    np.testing.assert_allclose(probes.ranks(values)[np.argsort(values)], np.linspace(0, 1, 101))
+    np.testing.assert_allclose(picks.ranks(values)[np.argsort(values)], np.linspace(0, 1, 101))
 
 
 def test_before_the_first_label_the_error_is_the_true_gap(root):
@@ -125,3 +128,52 @@ def test_a_projection_that_keeps_all_has_no_error():
     fold = make_projection("fold", 8, 0, {"a": (4, 5), "b": (2, 10)})
     assert 0.05 < cosine_error(exact, project(exact, fold)) < 1
     assert log_det(np.eye(3), [0, 2], 0.5) == pytest.approx(2 * np.log(3))
+
+
+def test_without_projecting_the_picks_are_the_exact_ones(root):
+    run, _ = finished(root)
+    found = quality_table(run, ["none", "fold"], [8], 2).set_index("kind")
+    assert found.loc["none", "error"].tolist() == [0.0, 0.0]
+    np.testing.assert_allclose(found.loc["none", "share"], 1, rtol=1e-6)
+    assert (found.loc["fold", "share"] < 1).all()
+    assert (found["chance"] < 1).all()
+
+
+def test_a_norm_that_grows_with_length_ranks_by_it_and_its_mean_against_it():
+    tokens = np.arange(1, 20)
+    gradients = pd.DataFrame({"task": "t", "tokens": tokens, "norm": np.sqrt(tokens)})
+    found = picks.length_correlations(gradients).iloc[0]
+    assert found["sum"] == pytest.approx(1)
+    assert found["mean over tokens"] == pytest.approx(-1)
+
+
+def test_ways_to_pick_differ_in_overlap(root):
+    run, _ = finished(root)
+    pool, rng = probes.pool_gradients(run)[0], np.random.default_rng(0)
+    shared = probes.overlaps(pool)
+    apart, near, _ = (shared[way(pool, 4, rng)] for way in picks.WAYS.values())
+    assert apart.max() == np.sort(shared)[3]
+    assert near.min() == np.sort(shared)[-4]
+
+
+def test_tables_of_a_study_have_a_row_for_each_run_and_criterion(root):
+    cells = {("tldr", "response", "activedpo"): finished(root)[0].params}
+    study = Study("mine", "smoke", MappingProxyType(cells), (0,), root)
+    ranked, scatter = probes.correlation_table(study)
+    assert len(ranked) == 3 * 5
+    assert ranked["correlation"].abs().max() <= 1
+    first = ranked[(ranked["round"] == 1)].set_index("criterion")["correlation"]
+    assert first["true gap"] == pytest.approx(1)  # before the first label the error is the gap
+    assert first["|r1 - r2|"] == 0
+    assert len(scatter) > 10
+    batch = cells["tldr", "response", "activedpo"].batch_size
+    assert len(picks.picks_table(study, {1, 3})) == 2 * batch
+    lengths = picks.lengths_table(study)
+    assert lengths[["task", "variant", "seed"]].to_numpy().tolist() == [["tldr", "response", 0]]
+    assert picks.taught_table(study)["labels on"].tolist() == list(picks.WAYS)
+    assert len(picks.gradient_table(study)) > 10
+    assert picks.topic_shares(finished(root)[0]).sum() == pytest.approx(1)
+    results = study.run(lambda _: None)
+    assert len(probes.forgetting_table(study, results, "trained")) == len(results)
+    with pytest.raises(ValueError, match="not those of the curves"):
+        probes.forgetting_table(study, results.assign(reward=9.0), "trained")

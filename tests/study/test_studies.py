@@ -1,16 +1,25 @@
-"""params/studies under every profile, and the statistics of the studies against slower truths."""
+"""params/studies under every profile; a study run, read again and saved."""
 
-import itertools
+import re
+from dataclasses import replace
+from types import MappingProxyType
 
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
-from activedpo_lib.method.formulas import interaction
 from activedpo_lib.method.strategies import STRATEGIES
 from activedpo_lib.params import ParamsError, load_params
+from activedpo_lib.store import HOME, read_json
 from activedpo_lib.study import studies
-from activedpo_lib.study.studies import load_study, study_names
+from activedpo_lib.study.studies import Study, load_study, study_names
 
 
 @pytest.mark.parametrize("profile", ["tiny", "smoke", "files", "small", "paper"])
@@ -68,31 +77,75 @@ def test_an_unknown_study_and_a_bad_one_are_named(tmp_path, monkeypatch):
         load_study("odder")
 
 
-def test_no_interaction_has_zero_contrasts_and_a_strong_one_the_smallest_p():
-    rng = np.random.default_rng(0)
-    additive = rng.normal(size=(6, 2, 1)) + rng.normal(size=(6, 1, 3))
-    contrasts, p = interaction(additive)
-    np.testing.assert_allclose(contrasts, 0, atol=1e-12)
-    crossed = additive + 5 * np.array([[1, -1, 0], [-1, 1, 0]]) + 0.01 * rng.normal(size=(6, 2, 3))
-    _, p = interaction(crossed)
-    assert p == 2**-5
+SMALL = {"oracle.kind": "utility", "task.sft_rows": 32, "rounds": 2}
 
 
-def test_the_interactions_p_is_that_of_all_sign_patterns():
-    values = np.random.default_rng(1).normal(size=(5, 2, 3))
-    left = (
-        values
-        - values.mean(2, keepdims=True)
-        - values.mean(1, keepdims=True)
-        + values.mean((1, 2), keepdims=True)
-    )
-    found = [np.square(np.mean([s * x for s, x in zip(signs, left, strict=True)], axis=0)).sum()
-             for signs in itertools.product([1, -1], repeat=5)]  # fmt: skip
-    assert interaction(values)[1] == pytest.approx(np.mean(np.array(found) >= found[0] - 1e-12))
-    assert np.isnan(interaction(values[:1])[1])
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    small = {"small": SMALL | {"strategy": "random"}}
+    opened = Study.open("v_ablation", "smoke", [0], tmp_path_factory.mktemp("runs"), small)
+    cells = {cell: params for cell, params in opened.cells.items() if cell[1] == "small"}
+    return replace(opened, cells=MappingProxyType(cells))
 
 
-def test_under_no_interaction_p_is_rarely_small():
-    rng = np.random.default_rng(2)
-    small = [interaction(rng.normal(size=(8, 2, 3)))[1] <= 0.05 for _ in range(400)]
-    assert np.mean(small) < 0.09
+def test_a_study_runs_once_and_is_then_read(study):
+    lines = []
+    first = study.run(lines.append)
+    assert lines == ["v_ablation, seed 0: 1 of 1 runs"]
+    written = {path: path.stat().st_mtime_ns for path in study.root.glob("rounds/**/*.npz")}
+    assert written
+    pd.testing.assert_frame_equal(first, study.run(lines.append))
+    assert written == {path: path.stat().st_mtime_ns for path in written}
+    assert first["variant"].unique().tolist() == ["small"]
+    ((cell, run),) = study.runs()
+    ((task, _, _),) = study.cells
+    assert cell == {"task": task, "variant": "small", "strategy": "random", "seed": 0}
+    assert run.params == study.cells[task, "small", "random"]
+
+
+def test_a_study_says_where_its_results_are_from_and_what_it_runs(study):
+    assert study.known
+    assert study.where == "the built-in world (synthetic; says nothing about 7B models)"
+    files = Study.open("v_ablation", "files")
+    assert (files.known, files.where) == (False, "profile files")
+    ((cell, params),) = study.cells.items()
+    (row,) = study.table().to_dict("records")
+    assert tuple(row.values()) == (*cell, 2, params.batch_size)
+
+
+def test_a_saved_figure_has_its_tables_without_times_and_where_they_came_from(study, tmp_path):
+    results = study.run(lambda _: None)
+    figure = plt.figure()
+    study.save(tmp_path, "fig7_v_ablation", figure, results, {"part": results.head(1)})
+    study.save("", "fig8_costs", figure, results)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    stem = "fig7_v_ablation"
+    assert names == [f"{stem}.csv", f"{stem}.json", f"{stem}.svg", f"{stem}_part.csv"]
+    saved = pd.read_csv(tmp_path / f"{stem}.csv")
+    assert not [name for name in saved if "seconds" in name]
+    np.testing.assert_allclose(saved["reward"], results["reward"], rtol=1e-4)
+    found = read_json(tmp_path / f"{stem}.json")
+    assert (found["notebook"], found["profile"], found["seed"]) == ("12_v_ablation", "smoke", [0])
+    assert found["params"] == {"v_ablation": study.digests()}
+    assert sum(made["runs"] for made in found["runs"]) == 1
+    assert found["where"] == study.where
+
+
+def test_a_study_without_seeds_is_named():
+    with pytest.raises(ValueError, match="v_ablation has no seeds"):
+        Study.open("v_ablation", "smoke", [])
+
+
+def test_each_figure_is_saved_by_the_notebook_that_it_is_said_to_be_of():
+    for path in (HOME / "notebooks").glob("*.ipynb"):
+        cells = nbformat.read(path, 4).cells
+        code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+        for name in re.findall(r"\.save\(figures, \"(\w+)\"", code):
+            assert studies.made_by(name) == path.stem
+    assert studies.made_by("mine") == "your own notebook"
+
+
+def test_changes_are_those_of_the_file_without_the_rounds():
+    found = studies.changes("decisions").set_index("variant")["changed"]
+    assert found["D2 ridge 0.1"] == "selection.ridge: 0.1"
+    assert found["default"] == ""

@@ -1,6 +1,7 @@
 """The two-layer network of Proposition 1, against automatic differentiation and the definitions."""
 
 import numpy as np
+import pytest
 import torch
 
 from activedpo_lib.streams import stream
@@ -62,3 +63,14 @@ def test_uncertainty_falls_with_labels_and_the_fitted_bound_covers_what_it_was_f
 def test_an_experiment_can_be_repeated():
     first, again = (theory.experiment(SETTING, stream(3, "theory"))[-1] for _ in range(2))
     np.testing.assert_array_equal(first[2], again[2])
+
+
+def test_the_constant_is_checked_on_experiments_that_it_was_not_fitted_to():
+    found = theory.network_table(SETTING, 4, 0.9)
+    assert len(found) == 2 * 4 * 3
+    assert found.groupby("experiment")["checked"].first().tolist() == [False, False, True, True]
+    fitted = [theory.experiment(SETTING, stream(seed, "theory")) for seed in (0, 1)]
+    active = found[found["strategy"] == "activedpo"]
+    assert active["nu"].unique().tolist() == [theory.fitted_constant(fitted, 0.9)]
+    with pytest.raises(ValueError, match="give 2 or more"):
+        theory.network_table(SETTING, 1, 0.9)

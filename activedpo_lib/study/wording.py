@@ -1,0 +1,105 @@
+"""Numbers as text, and the words that go with them: one rule from an interval to a sentence."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from activedpo_lib.method.formulas import interval
+from activedpo_lib.study.plots import LABELS
+from activedpo_lib.study.statistics import sign
+
+WORDS = {1: "above", -1: "below", 0: "level with"}
+
+
+def number(values: np.ndarray, digits: int = 2) -> str:
+    """A mean over seeds and the half width of its 95 % interval, as "+0.12 ± 0.08"; of one seed,
+    the value and that it has none. values: (seeds,).
+    """
+    mean, half = interval(values)
+    if half != half:
+        return f"{_rounded(mean, digits):+.{digits}f} (one seed: no interval)"
+    return f"{_rounded(mean, digits):+.{digits}f} ± {half:.{digits}f}"
+
+
+def plain(value: float, digits: int = 2) -> str:
+    """A number without a sign in front of a positive one."""
+    return f"{_rounded(value, digits):.{digits}f}"
+
+
+def _rounded(value: float, digits: int) -> float:
+    return round(float(value), digits) + 0.0  # no "-0.00"
+
+
+def share(value: float) -> str:
+    """A share in whole per cent."""
+    return f"{100 * value:.0f} %"
+
+
+def name_of(strategy: str) -> str:
+    """A strategy as figures write it."""
+    return LABELS.get(strategy, strategy)
+
+
+def joined(parts: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def listed(cells: Mapping[str, np.ndarray], digits: int = 2) -> str:
+    """Cells and their numbers in one line."""
+    return "; ".join(f"{name} {number(values, digits)}" for name, values in cells.items())
+
+
+def placed(cells: Mapping[str, np.ndarray], baseline: str, digits: int = 2) -> str:
+    """Which cells are above, below and level with the baseline, in a sentence each that is used:
+    "Above Random: a (+0.1 ± 0.0). Level with Random: b (...)."; values: paired differences.
+    """
+    if one_seed(cells):
+        return f"Differences to {baseline}, one seed each, so no interval: {_bare(cells, digits)}."
+    sentences = []
+    for wanted, word in WORDS.items():
+        own = {name: values for name, values in cells.items() if sign(values) == wanted}
+        if own:
+            sentences.append(f"{word.capitalize()} {baseline}: {_bracketed(own, digits)}.")
+    return " ".join(sentences)
+
+
+def _bracketed(cells: Mapping[str, np.ndarray], digits: int) -> str:
+    return joined([f"{name} ({number(values, digits)})" for name, values in cells.items()])
+
+
+def _bare(cells: Mapping[str, np.ndarray], digits: int) -> str:
+    return joined(
+        [f"{name} {_rounded(np.mean(v), digits):+.{digits}f}" for name, v in cells.items()]
+    )
+
+
+def counted(cells: Mapping[str, np.ndarray], wanted: int) -> str:
+    """How many of these cells have this sign: "none of 4", "1 of 4", "all 4"."""
+    found = sum(sign(values) == wanted for values in cells.values())
+    if found == len(cells):
+        return {1: "the one", 2: "both"}.get(found, f"all {found}")
+    return f"{found or 'none'} of {len(cells)}"
+
+
+def one_seed(cells: Mapping[str, np.ndarray]) -> bool:
+    """Has no cell more than one seed, so that nothing is established?"""
+    return all(len(values) < 2 for values in cells.values())
+
+
+def compared(values: np.ndarray, baseline: str, digits: int = 2) -> str:
+    """ "below Random by its interval (-0.86 ± 0.74)" in words: the verdict, then the number."""
+    if len(values) < 2:
+        return f"{number(values, digits)} against {baseline}"
+    return f"{WORDS[sign(values)]} {baseline} ({number(values, digits)})"
+
+
+def headline(cells: Mapping[str, np.ndarray], text: str) -> str:
+    """A finding's first sentence, in bold; of one seed, that nothing is judged instead."""
+    return "**One seed: nothing is judged.**" if one_seed(cells) else f"**{text}**"
+
+
+def opening(cells: Mapping[str, np.ndarray], text: str, baseline: str, digits: int = 2) -> str:
+    """A finding's headline, then where each cell stands."""
+    return f"{headline(cells, text)} {placed(cells, baseline, digits)}"
