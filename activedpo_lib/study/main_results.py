@@ -139,6 +139,7 @@ def lengths_by_round(picked: pd.DataFrame, written: pd.DataFrame, ax: Axes) -> A
     ax.plot(picked["round"], picked["length"], **style)
     ax.plot(written["round"], written["length"], "o--", color=GREY, label="written for evaluation")
     ax.set(xlabel="round", ylabel="tokens a response", title=f"seed {written['seed'].iloc[0]}")
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(frameon=False)
     return ax
 
@@ -151,8 +152,8 @@ def prompts_by_round(table: pd.DataFrame, ax: Axes) -> Axes:
         own = table[table["strategy"] == name]
         ax.plot(own["round"], own["prompts"], **style)
     ax.axhline(table["labels"].max(), color="black", linestyle=":", linewidth=1)
-    ax.set(xlabel="round", ylabel="distinct prompts of a batch", title="(D13)")
-    ax.set_ylim(bottom=0)
+    ax.set(xlabel="round", ylabel="distinct prompts of a batch", ylim=(0, None))
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(frameon=False)
     return ax
 
@@ -173,7 +174,7 @@ def time_by_part(table: pd.DataFrame, ax: Axes) -> Axes:
         left += width
     ax.set(xlabel="seconds a run (wall, one thread)")
     ax.invert_yaxis()
-    ax.legend(ncols=3, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.25))
+    ax.legend(ncols=2, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return ax
 
 

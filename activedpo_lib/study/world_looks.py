@@ -28,8 +28,8 @@ def prompt_and_responses(task: str, stream: Stream) -> tuple[Prompt, pd.DataFram
     """One prompt of the built-in world, and what its people write: a row a response, best first.
 
     Each persona writes once, and the first one's response is damaged once. Columns: writer,
-    response, u (the true utility, utils), right, wrong, citations, tone, broken, length, as
-    `truth.reading` finds them.
+    response, u (the true utility, utils), right, wrong, citations (where the task has quotes),
+    tone, broken, length, as `truth.reading` finds them.
     """
     language, rng = LANGUAGES[task], stream.numpy()
     prompt = draw_prompt(language, rng, "look")
@@ -44,7 +44,8 @@ def prompt_and_responses(task: str, stream: Stream) -> tuple[Prompt, pd.DataFram
         found["right"] = " ".join(sorted(found["right"]))
         value = utility(prompt, text, language.GRAMMAR)
         rows.append({"writer": writer, "response": text, "u": value} | found)
-    return prompt, pd.DataFrame(rows).drop(columns="said").sort_values("u", ascending=False)
+    unread = ["said"] if "quotes" in prompt.facts else ["said", "citations"]
+    return prompt, pd.DataFrame(rows).drop(columns=unread).sort_values("u", ascending=False)
 
 
 def taste_in_words(task: str, prompt: Prompt) -> str:
@@ -153,6 +154,7 @@ def by_task(table: pd.DataFrame, draw: Callable[[pd.DataFrame, Axes], Axes]) -> 
     figure, axes = plt.subplots(1, len(tasks), layout="constrained", **shape)
     for task, ax in zip(tasks, axes[0], strict=True):
         draw(table[table["task"] == task], ax).set_title(task)
+        ax.label_outer()
     return figure
 
 
