@@ -1,12 +1,22 @@
-"""One function a figure: (tidy table, ax) -> ax. Figures come from saved tables only, never from
-live variables.
+"""What every figure shares: looks, curves, differences, intervals. A function takes a tidy table
+and an axis, draws, and returns the axis.
+
+A tidy table has one row a (task, model, strategy or variant, seed, round), and a column a measure.
+Figures come from such tables only, never from live variables.
 """
+
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 
 from activedpo_lib.method.formulas import interval
+
+# How one name is drawn: keyword arguments of matplotlib, among them color, marker and label.
+Look = Mapping[str, str]
 
 # Okabe and Ito's colours for the paper's four, Paul Tol's muted ones for the rest: told apart with
 # any colour vision.
@@ -24,7 +34,9 @@ COLOURS = {
     "k_center": "#999933",
     "transductive": "#AA4499",
 }
+# A study's variants take these in order, and SHAPES beside them.
 VARIANTS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#000000")
+# A strategy of your own takes one of these, by its name.
 OTHERS = ("#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
 MARKERS = {
     "random": "o",
@@ -41,6 +53,7 @@ MARKERS = {
     "transductive": "*",
 }
 SHAPES = "DosP^vX*"
+# How figures write a strategy's name where it is not the name itself.
 LABELS = {
     "random": "Random",
     "apo": "APO",
@@ -51,6 +64,7 @@ LABELS = {
     "d_optimal": "D-optimal",
     "k_center": "k-center",
 }
+# How figures write a measure, with its unit.
 AXES = {
     "reward": "mean oracle reward (logit)",
     "win_rate": "win-rate against the initial LLM",
@@ -68,10 +82,9 @@ AXES = {
     "coverage": r"share with error $\leq \nu \sigma$",
     "oracle_reward": "reward by the oracle (logit)",
 }
-PARTS = ("generate", "measure", "select", "label", "train", "evaluate")
 
 
-def style():
+def style() -> None:
     """The look of every figure: seaborn's white grid, small text, SVG text kept as text."""
     sns.set_theme(style="whitegrid", context="paper")
     plt.rcParams |= {
@@ -82,14 +95,14 @@ def style():
     }
 
 
-def colour(strategy):
+def colour(strategy: str) -> str:
     """The strategy's colour; strategies of your own get the remaining ones, by name."""
     return COLOURS.get(strategy) or OTHERS[sum(strategy.encode()) % len(OTHERS)]
 
 
-def look(names, by="strategy"):
-    """{name: colour, marker and label}: a strategy has its own everywhere; variants of a study get
-    theirs in order.
+def look(names: Iterable[str], by: str = "strategy") -> dict[str, Look]:
+    """{name: its colour, marker and label}: a strategy has its own in every figure; variants of a
+    study, and whatever else `by` says the names are, get theirs in order.
     """
     if by == "strategy":
         return {
@@ -106,58 +119,60 @@ def look(names, by="strategy"):
     }
 
 
-def means(table, measure, by="strategy", x="labels"):
-    """Mean over seeds and half width of its 95 % t interval, a row a round: (by, x, mean, half)."""
+def means(
+    table: pd.DataFrame, measure: str, by: str = "strategy", x: str = "labels"
+) -> pd.DataFrame:
+    """The mean of `measure` over seeds, a row a name and round: (by, x, mean, half), where half is
+    half the width of the 95 % t interval, NaN for one seed.
+    """
     rows = []
     for (name, _), group in table.groupby([by, "round" if "round" in table else x], sort=False):
         mean, half = interval(group[measure])
         rows.append({by: name, x: group[x].mean(), "mean": mean, "half": half})
-    return rows
+    return pd.DataFrame(rows)
 
 
-def difference_to(table, measure, baseline, by="strategy"):
-    """The table with `measure` replaced by its paired difference to `baseline`: same task, model,
-    seed, round, and the rest.
+def difference_to(
+    table: pd.DataFrame, measure: str, baseline: str = "random", by: str = "strategy"
+) -> pd.DataFrame:
+    """The rows of all names but `baseline`, `measure` replaced by its paired difference to the
+    baseline's in the same task, model, seed, round, and (unless `by` is variant, which may change
+    it) strategy. Raises KeyError where the baseline lacks one of those.
     """
     keys = [
         key
         for key in ("task", "model", "variant", "strategy", "seed", "round")
-        if key in table and key != by
+        if key in table and key != by and (key, by) != ("strategy", "variant")
     ]
-    if by == "variant":
-        keys.remove("strategy")  # a variant may change it
     usual = table[table[by] == baseline].set_index(keys)[measure]
     others = table[table[by] != baseline].copy()
-    others[measure] = (
-        others[measure].to_numpy() - usual.loc[list(map(tuple, others[keys].to_numpy()))].to_numpy()
-    )
+    pairs = usual.loc[list(map(tuple, others[keys].to_numpy()))]
+    others[measure] = others[measure].to_numpy() - pairs.to_numpy()
     return others
 
 
-def difference_to_random(table, measure):
-    """The table with `measure` replaced by its paired difference to Random: same task, model, seed
-    and round.
-    """
-    return difference_to(table, measure, "random")
-
-
-def curves(table, measure, ax, by="strategy", looks=None, x="labels"):
-    """Mean over seeds with its 95 % interval against x, one line a strategy; where they share it,
-    set apart a little.
+def curves(
+    table: pd.DataFrame,
+    measure: str,
+    ax: Axes,
+    by: str = "strategy",
+    looks: Mapping[str, Look] | None = None,
+    x: str = "labels",
+) -> Axes:
+    """Mean over seeds with its 95 % interval against x, one line a name of the column `by`; where
+    the lines share their x, they are set apart a little.
     """
     rows = means(table, measure, by, x)
-    names = list(dict.fromkeys(row[by] for row in rows))
+    names = list(dict.fromkeys(rows[by]))
     looks = looks or look(names, by)
-    steps = max(1, len({row[x] for row in rows}) - 1)
-    jitter = 0.05 * table[x].max() / steps if x in ("labels", "round") else 0
+    steps = max(1, rows[x].nunique() - 1)
+    apart = 0.05 * table[x].max() / steps if x in ("labels", "round") else 0
     for at, name in enumerate(names):
-        own = [row for row in rows if row[by] == name]
-        places = np.array([row[x] for row in own]) + jitter * (at - (len(names) - 1) / 2)
-        mean, half = (np.array([row[key] for row in own]) for key in ("mean", "half"))
+        own = rows[rows[by] == name]
         ax.errorbar(
-            places,
-            mean,
-            np.nan_to_num(half),
+            own[x].to_numpy() + apart * (at - (len(names) - 1) / 2),
+            own["mean"].to_numpy(),
+            np.nan_to_num(own["half"]),
             markersize=4,
             linewidth=1.4,
             elinewidth=0.9,
@@ -168,7 +183,14 @@ def curves(table, measure, ax, by="strategy", looks=None, x="labels"):
     return ax
 
 
-def differences(table, measure, ax, by="strategy", baseline="random", looks=None):
+def differences(
+    table: pd.DataFrame,
+    measure: str,
+    ax: Axes,
+    by: str = "strategy",
+    baseline: str = "random",
+    looks: Mapping[str, Look] | None = None,
+) -> Axes:
     """The paired difference to `baseline`, mean over seeds with its 95 % interval; zero is level
     with it.
     """
@@ -179,25 +201,23 @@ def differences(table, measure, ax, by="strategy", baseline="random", looks=None
     return ax
 
 
-def intervals(names, groups, ax, looks=None, zero=True):
+def intervals(
+    names: Sequence[str],
+    groups: Sequence[Sequence[float]],
+    ax: Axes,
+    looks: Mapping[str, Look] | None = None,
+    zero: bool = True,
+) -> Axes:
     """One row a name: the mean of its values over seeds and their 95 % t interval, with the seeds
-    as dots.
+    as dots; `zero` draws the line where nothing differs.
     """
     for at, (name, values) in enumerate(zip(names, groups, strict=True)):
         mean, half = interval(values)
         own = (looks or {}).get(name, {"color": VARIANTS[0], "marker": "D"})
-        ax.plot(
-            values, [at + 0.22] * len(values), ".", color=own["color"], markersize=3, alpha=0.45
-        )
-        ax.errorbar(
-            mean,
-            at,
-            xerr=np.nan_to_num(half),
-            color=own["color"],
-            marker=own["marker"],
-            markersize=5,
-            capsize=3,
-        )
+        below = [at + 0.22] * len(values)
+        ax.plot(values, below, ".", color=own["color"], markersize=3, alpha=0.45)
+        drawn = {"color": own["color"], "marker": own["marker"], "markersize": 5, "capsize": 3}
+        ax.errorbar(mean, at, xerr=np.nan_to_num(half), **drawn)
     ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
     if zero:
@@ -205,65 +225,7 @@ def intervals(names, groups, ax, looks=None, zero=True):
     return ax
 
 
-def seeds_note(table):
+def seeds_note(table: pd.DataFrame) -> str:
     """How many seeds an interval is over, as every figure says it."""
     seeds = table["seed"].nunique()
     return f"mean and 95 % t interval over {seeds} seeds" if seeds > 1 else "one seed: no interval"
-
-
-def grid_figure(table, measure, title):
-    """Figures 1 and 5: a column a task and model; above the curves, below the paired difference to
-    Random.
-    """
-    cells = list(dict.fromkeys(zip(table["task"], table["model"], strict=True)))
-    size = (max(5.5, 3.1 * len(cells) + 0.4), 5.6)
-    figure, axes = plt.subplots(
-        2,
-        len(cells),
-        figsize=size,
-        squeeze=False,
-        sharex=True,
-        height_ratios=[3, 2],
-        layout="constrained",
-    )
-    for ax in axes[
-        0, 1:
-    ]:  # one scale for what is compared across columns; each difference has its own
-        ax.sharey(axes[0, 0])
-    for (task, model), (above, below) in zip(cells, axes.T, strict=True):
-        own = table[(table["task"] == task) & (table["model"] == model)]
-        curves(own, measure, above).set(title=f"{task}, {model}", xlabel="")
-        differences(own, measure, below)
-        if above is not axes[0, 0]:
-            above.set_ylabel("")
-            below.set_ylabel("")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    figure.suptitle(f"{title}\n{seeds_note(table)}", fontsize="medium")
-    return figure
-
-
-def time_by_part(table, ax):
-    """Where a run's time goes: wall seconds of all rounds by part, mean over runs, one bar a
-    strategy.
-    """
-    present = [part for part in PARTS if f"seconds_{part}" in table]
-    runs = table.groupby(["strategy", "task", "model", "seed"], sort=False)[
-        [f"seconds_{p}" for p in present]
-    ].sum()
-    bars = runs.groupby("strategy", sort=False).mean()
-    left = np.zeros(len(bars))
-    for part, shade in zip(present, sns.color_palette("colorblind", len(PARTS)), strict=False):
-        width = bars[f"seconds_{part}"].to_numpy()
-        ax.barh(
-            [LABELS.get(name, name) for name in bars.index],
-            width,
-            left=left,
-            color=shade,
-            label=part,
-        )
-        left += width
-    ax.set(xlabel="seconds a run (wall, one thread)")
-    ax.invert_yaxis()
-    ax.legend(ncols=3, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.25))
-    return ax

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from activedpo_lib.study import plots, tables
+from activedpo_lib.study import main_results, plots, tables
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def table():
 
 
 def test_the_difference_to_random_is_paired_by_seed(table):
-    found = plots.difference_to_random(table, "reward")
+    found = plots.difference_to(table, "reward")
     assert set(found["strategy"]) == {"activedpo"}
     np.testing.assert_allclose(found.groupby("round")["reward"].mean(), [0, 1, 2], atol=0.05)
     assert (
@@ -50,8 +50,7 @@ def test_the_difference_does_not_depend_on_the_rows_order(table):
     shuffled = table.sample(frac=1, random_state=0)
     columns = ["strategy", "seed", "round"]
     first, second = (
-        plots.difference_to_random(t, "reward").sort_values(columns)["reward"]
-        for t in (table, shuffled)
+        plots.difference_to(t, "reward").sort_values(columns)["reward"] for t in (table, shuffled)
     )
     np.testing.assert_allclose(first, second)
 
@@ -63,7 +62,7 @@ def test_curves_draw_the_mean_and_every_figure_has_its_intervals(table):
     truth = table[table["strategy"] == "random"].groupby("round")["reward"].mean()
     np.testing.assert_allclose(line, truth)
     assert len(ax.containers) == 2
-    figure = plots.grid_figure(table, "reward", "Figure")
+    figure = main_results.grid_figure(table, "reward", "Figure")
     assert len(figure.axes) == 2
     assert "5 seeds" in figure.get_suptitle()
     plt.close("all")
@@ -72,24 +71,22 @@ def test_curves_draw_the_mean_and_every_figure_has_its_intervals(table):
 def test_a_random_difference_missing_a_seed_is_an_error(table):
     lacking = table[(table["strategy"] != "random") | (table["seed"] != 3)]
     with pytest.raises(KeyError):
-        plots.difference_to_random(lacking, "reward")
+        plots.difference_to(lacking, "reward")
 
 
 def test_verdicts_follow_the_interval(table):
-    found = tables.verdicts(plots.difference_to_random(table, "reward"), "reward").iloc[0]
+    found = tables.verdicts(plots.difference_to(table, "reward"), "reward").iloc[0]
     assert found["last round: verdict"] == "above Random"
     level = table.assign(reward=np.random.default_rng(1).standard_normal(len(table)))
     assert (
-        tables.verdicts(plots.difference_to_random(level, "reward"), "reward").iloc[0][
+        tables.verdicts(plots.difference_to(level, "reward"), "reward").iloc[0][
             "last round: verdict"
         ]
         == "level"
     )
     one = table[table["seed"] == 0]
     assert (
-        tables.verdicts(plots.difference_to_random(one, "reward"), "reward").iloc[0][
-            "last round: verdict"
-        ]
+        tables.verdicts(plots.difference_to(one, "reward"), "reward").iloc[0]["last round: verdict"]
         == "one seed"
     )
 
@@ -102,7 +99,7 @@ def test_strategies_have_one_colour_each_and_unknown_ones_too():
 
 def test_time_by_part_adds_up(table):
     fig, ax = plt.subplots()
-    plots.time_by_part(table, ax)
+    main_results.time_by_part(table, ax)
     assert sum(bar.get_width() for bars in ax.containers for bar in [bars[0]]) == pytest.approx(
         3 * 1.5
     )
