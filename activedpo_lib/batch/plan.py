@@ -87,15 +87,22 @@ def disk(runs: Sized) -> Counter[str]:
     for params, _, size in once(runs, "task", "model", "sft", each_seed=True):
         width = 2 if params.model.dtype == "bfloat16" else 4
         kept["pi_SFT"] += width * (size.weights + size.head)
-    for params, _, size in runs:
-        adapters = params.rounds + 1
-        stays = 1 if getattr(params, "adapters", "all") == "last" else adapters
-        kept["adapters"] += 4 * size.adapter * stays
-        kept["dropped"] += 4 * size.adapter * (adapters - stays)
+    kept["adapters"], kept["dropped"] = adapter_bytes(runs)
+    for params, _, _ in runs:
         kept["features"] += selection_bytes(
             params.rounds * params.batch_size, params.selection.dimensions
         )
     return kept
+
+
+def adapter_bytes(runs: Sized) -> tuple[float, float]:
+    """(bytes kept, bytes dropped) of the adapters of every round, round 0's too."""
+    kept = dropped = 0.0
+    for params, _, size in runs:
+        last = getattr(params, "adapters", "all") == "last"
+        kept += 4 * size.adapter * (1 if last else params.rounds + 1)
+        dropped += 4 * size.adapter * (params.rounds if last else 0)
+    return kept, dropped
 
 
 def plan(profile: str, seeds: int, studies: bool = False) -> Iterator[str]:
