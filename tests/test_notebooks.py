@@ -11,6 +11,7 @@ import nbformat
 import pandas as pd
 import pytest
 
+from activedpo_lib.batch.execute import execute
 from activedpo_lib.params import load_grid, load_params
 from activedpo_lib.store import read_json
 
@@ -51,6 +52,13 @@ def of_smoke(names):
 @of_smoke([path for path in SOURCES if path.stem < STUDIES_FROM])
 def test_each_notebook_runs_under_smoke(source, smoke):
     check_executed(source)
+
+
+@pytest.mark.xdist_group("smoke")
+def test_one_study_makes_its_figure_without_the_others(tmp_path, smoke):
+    given = {"profile": "smoke", "root": str(RUNS), "seeds": [0, 1], "figures": str(tmp_path)}
+    execute(HOME / "notebooks" / "13_costs.ipynb", tmp_path / "13_costs.ipynb", given)
+    assert len(pd.read_csv(tmp_path / "fig8_costs.csv")) > 2
 
 
 @pytest.mark.studies
