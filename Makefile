@@ -1,8 +1,8 @@
 # figures · all-figures · test · bench · lab; each first makes .venv from requirements.lock, once.
 PYTHON  ?= $(shell command -v python3.11 || command -v python3)
 PROFILE ?= tiny
-SEEDS   ?= 0
-CORES   ?= all
+SEEDS   ?=
+CORES   ?=
 UV      := uv==0.13.9
 BIN     := .venv/bin
 STAMP   := .venv/made-$(shell cat pyproject.toml requirements.lock | cksum | tr ' ' '-')
@@ -12,31 +12,39 @@ LINKS   := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 # Where this is set, as in many containers, every kernel would compile torch and transformers anew: 9 s of its time.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: figures all-figures plan status report verify test test-slow test-slurm bench bench-slow audit lab lint bases lock clean
+.PHONY: figures all-figures plan status compare reference verify test test-slow test-slurm bench bench-slow audit lab lint bases lock clean
+
+# Given or not is the command's to see: an empty one is left out, a bad one is its error.
+BATCH = '$(PROFILE)' $(if $(SEEDS),--seeds '$(SEEDS)')
 
 figures: $(STAMP)
-	@$(BIN)/python -m activedpo_lib.batch.batch $(PROFILE) --seeds $(SEEDS) --cores $(CORES) $(if $(CLUSTER),--cluster $(CLUSTER))
+	@$(BIN)/python -m activedpo_lib.batch.batch $(BATCH) $(if $(CORES),--cores '$(CORES)') $(if $(CLUSTER),--cluster '$(CLUSTER)')
 
 all-figures: $(STAMP)
-	@$(BIN)/python -m activedpo_lib.batch.batch $(PROFILE) --studies --seeds $(SEEDS) --cores $(CORES) $(if $(CLUSTER),--cluster $(CLUSTER))
+	@$(BIN)/python -m activedpo_lib.batch.batch $(BATCH) --studies $(if $(CORES),--cores '$(CORES)') $(if $(CLUSTER),--cluster '$(CLUSTER)')
 
+# Two processes; what is slow and rarely breaks is in test-slow.
 test: lint
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=10
+
+test-slow: $(STAMP)
+	@$(BIN)/python -m pytest -m 'slow or studies' --durations=10
 
 test-slurm: $(STAMP)
 	@$(BIN)/python -m pytest -m slurm
 
-test-slow: $(STAMP)
-	@$(BIN)/python -m pytest -m slow
-
 plan status: $(STAMP)
-	@$(BIN)/python -m activedpo_lib.batch.overview $@ $(PROFILE) --seeds $(SEEDS) $(if $(STUDIES),--studies)
+	@$(BIN)/python -m activedpo_lib.batch.$@ $(BATCH) $(if $(STUDIES),--studies)
 
-report: $(STAMP)
-	@$(BIN)/python -m activedpo_lib.batch.report $(PROFILE)
+compare: $(STAMP)
+	@$(BIN)/python -m activedpo_lib.batch.reference compare
+
+# For maintainers, after `make all-figures SEEDS=10`: writes figures/, the committed reference.
+reference: $(STAMP)
+	@$(BIN)/python -m activedpo_lib.batch.reference renew $(if $(SEEDS),--seeds '$(SEEDS)')
 
 verify: $(STAMP)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m activedpo_lib.batch.verify $(PROFILE)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m activedpo_lib.batch.verify '$(PROFILE)'
 
 audit: $(STAMP)
 	@$(BIN)/uv tool run pip-audit==2.10.1 --no-deps --disable-pip -r requirements.lock

@@ -2,22 +2,21 @@
 # The executed notebook is a log, never an output: a failed job's outputs are deleted, its log is kept.
 import functools
 import sys
-from pathlib import Path
+from glob import glob
 
 sys.path.insert(0, workflow.basedir)
-from activedpo_lib.batch.batch import figures_folder
+from activedpo_lib.batch.engine import figures_folder, runs_folder
 from activedpo_lib.params import load_grid, load_params
 from activedpo_lib.batch.gpus import cards
 from activedpo_lib.store import content_key, source_digest
 from activedpo_lib.study.studies import load_study
 
 PROFILE = str(config.get("profile", "tiny"))
-NAME = Path(PROFILE).stem
 GRID = load_grid(PROFILE)
 SEEDS = list(range(int(config.get("seeds") or len(GRID.seeds))))
 BASELINES = [strategy for strategy in GRID.strategies if strategy != "activedpo"]
-RUNS = f"runs/{NAME}"
-FIGURES = figures_folder(NAME)
+RUNS = str(runs_folder(PROFILE))
+FIGURES = str(figures_folder(PROFILE))
 @functools.cache
 def cell(task, model):
     return load_params(PROFILE, task, model)
@@ -62,7 +61,8 @@ STUDIES = {
 }
 if KNOWN:
     STUDIES["11_proposition_1"] = (["proposition"], ["fig6_proposition_1"], 4)
-STUDY_CODE = sorted(str(path.relative_to(workflow.basedir)) for path in Path(workflow.basedir).glob("activedpo_lib/study/*.py"))
+# No run depends on the study room, but what is read out of runs, and every figure, does.
+STUDY_CODE = sorted(glob("activedpo_lib/study/*.py"))
 
 
 def study_key(names):
@@ -82,7 +82,7 @@ for notebook, (names, figures, minutes) in sorted(STUDIES.items()):
         name: notebook[3:]
         input:
             f"notebooks/{notebook}.ipynb",
-            STUDY_CODE,  # no run depends on it, but what is read out of the runs does
+            STUDY_CODE,
             [f"{RUNS}/tables/{which}_{task}_{GRID.models[-1]}.csv" for which in ("activedpo", "baselines") for task in GRID.tasks],
         output: [f"{FIGURES}/{figure}.csv" for figure in figures]
         priority: minutes
@@ -176,7 +176,7 @@ rule over_optimisation:
 rule main_results:
     input:
         "notebooks/06_main_results.ipynb",
-        "activedpo_lib/study/plots.py",  # no number depends on it, but these pictures do
+        STUDY_CODE,
         expand(
             f"{RUNS}/tables/{{which}}_{{task}}_{{model}}.csv",
             which=["activedpo", "baselines"], task=GRID.tasks, model=GRID.models,

@@ -11,6 +11,7 @@ import nbformat
 import pandas as pd
 import pytest
 
+from activedpo_lib.batch.execute import execute
 from activedpo_lib.params import load_grid, load_params
 from activedpo_lib.store import read_json
 from activedpo_lib.study.sentences import SENTENCES
@@ -20,21 +21,55 @@ SOURCES = sorted((HOME / "notebooks").glob("*.ipynb"))
 RUNS = HOME / "runs" / "smoke"
 
 
-@pytest.fixture(scope="session")
-def smoke():
-    """The smoke pipeline, run or found up to date."""
-    done = subprocess.run(
-        [sys.executable, "-m", "activedpo_lib.batch.batch", "smoke", "--studies"],
-        cwd=HOME,
-        capture_output=True,
-        text=True,
-    )
+STUDIES_FROM = "08"  # notebooks from here on are studies: `make test-slow`
+
+
+def run_smoke(*more):
+    """`make figures PROFILE=smoke`: run, or found up to date."""
+    command = [sys.executable, "-m", "activedpo_lib.batch.batch", "smoke", *more]
+    done = subprocess.run(command, cwd=HOME, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return done
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+@pytest.fixture(scope="session")
+def smoke():
+    """The smoke pipeline of Figures 1 and 5: notebooks 00 to 07."""
+    return run_smoke()
+
+
+@pytest.fixture(scope="session")
+def smoke_studies(smoke):
+    """The studies under smoke as well: notebooks 08 to 19."""
+    return run_smoke("--studies")
+
+
+def of_smoke(names):
+    """Notebooks as parameters of a test, all that share the pipeline in one of the processes."""
+    return pytest.mark.parametrize("source", names, ids=lambda path: path.stem)
+
+
+@pytest.mark.xdist_group("smoke")
+@of_smoke([path for path in SOURCES if path.stem < STUDIES_FROM])
 def test_each_notebook_runs_under_smoke(source, smoke):
+    check_executed(source)
+
+
+@pytest.mark.xdist_group("smoke")
+def test_one_study_makes_its_figure_without_the_others(tmp_path, smoke):
+    given = {"profile": "smoke", "root": str(RUNS), "seeds": [0, 1], "figures": str(tmp_path)}
+    execute(HOME / "notebooks" / "13_costs.ipynb", tmp_path / "13_costs.ipynb", given)
+    assert len(pd.read_csv(tmp_path / "fig8_costs.csv")) > 2
+
+
+@pytest.mark.studies
+@pytest.mark.xdist_group("smoke")
+@of_smoke([path for path in SOURCES if path.stem >= STUDIES_FROM])
+def test_each_studys_notebook_runs_under_smoke(source, smoke_studies):
+    check_executed(source)
+
+
+def check_executed(source):
     executed = [
         path
         for path in (RUNS / "notebooks").glob("*.ipynb")
@@ -49,8 +84,9 @@ def test_each_notebook_runs_under_smoke(source, smoke):
         )
 
 
+@pytest.mark.xdist_group("smoke")
 def test_smoke_makes_figures_with_tables_and_provenance(smoke):
-    grid, figures = load_grid("smoke"), HOME / "figures" / "smoke"
+    grid, figures = load_grid("smoke"), RUNS / "figures"
     for name in ("fig1_reward", "fig5_win_rate"):
         table = pd.read_csv(figures / f"{name}.csv")
         rounds = load_params("smoke").rounds + 1
@@ -89,9 +125,11 @@ STUDY_FIGURES = (
 )
 
 
+@pytest.mark.studies
+@pytest.mark.xdist_group("smoke")
 @pytest.mark.parametrize("name", STUDY_FIGURES)
-def test_each_study_makes_its_figure_with_its_table_and_where_both_came_from(name, smoke):
-    figures = HOME / "figures" / "smoke"
+def test_each_study_makes_its_figure_with_its_table_and_where_both_came_from(name, smoke_studies):
+    figures = RUNS / "figures"
     assert (figures / f"{name}.svg").read_text().startswith("<?xml")
     assert len(pd.read_csv(figures / f"{name}.csv")) > 2
     found = read_json(figures / f"{name}.json")
@@ -117,23 +155,30 @@ def test_no_two_strategies_look_alike():
     assert len({look["marker"] for look in looks.values()}) == len(STRATEGIES)
 
 
+@pytest.mark.xdist_group("smoke")
+def test_a_batch_is_told_in_a_line_a_job_and_its_last_lines_say_where_things_are(smoke):
+    lines = smoke.stdout.splitlines()
+    assert lines[1] == "the engine's and the notebooks' own lines: runs/smoke/engine.log"
+    assert lines[-2:] == [
+        "executed notebooks: runs/smoke/notebooks/",
+        "figures: runs/smoke/figures/",
+    ]
+    assert len([line for line in lines if "running: " not in line]) <= 4 + 8  # 8 jobs
+
+
+@pytest.mark.xdist_group("smoke")
 def test_every_strategy_starts_from_the_same_evaluation_and_labels_alike(smoke):
-    table = pd.read_csv(HOME / "figures" / "smoke" / "fig1_reward.csv")
+    table = pd.read_csv(RUNS / "figures" / "fig1_reward.csv")
     start = table[table["round"] == 0].groupby(["task", "model", "seed"])
     assert (start["reward"].nunique() == 1).all()
     assert (start["win_rate"].first() == 0.5).all()
     assert (table.groupby("round")["labels"].nunique() == 1).all()
 
 
+@pytest.mark.xdist_group("smoke")
 def test_a_second_call_finds_everything_done(smoke):
     before = {path: path.stat().st_mtime_ns for path in RUNS.glob("tables/*.csv")}
-    done = subprocess.run(
-        [sys.executable, "-m", "activedpo_lib.batch.batch", "smoke", "--studies"],
-        cwd=HOME,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0
+    assert " done, about" not in run_smoke().stdout
     assert {path: path.stat().st_mtime_ns for path in RUNS.glob("tables/*.csv")} == before
 
 

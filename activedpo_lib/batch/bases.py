@@ -4,7 +4,9 @@ minutes each.
 
 import hashlib
 import sys
+from collections.abc import Sequence
 
+from activedpo_lib.batch import arguments
 from activedpo_lib.runs.artifacts import ASSETS, make_shipped_base
 from activedpo_lib.store import write_folder, write_json
 
@@ -12,7 +14,7 @@ SHIPPED = (("llama", 0), ("gemma", 0), ("llama", 1))
 ROWS = 60_000
 
 
-def manifest():
+def manifest() -> dict[str, str]:
     """{file: SHA-256} of the shipped models."""
     files = sorted(
         file for file in ASSETS.rglob("*") if file.is_file() and file.name != "manifest.json"
@@ -23,13 +25,13 @@ def manifest():
     }
 
 
-def main(names):
-    """Make the bases called `names` ("llama-0", ...), or all of them, where they are missing; then
-    write the manifest.
+def make_bases(names: Sequence[str]) -> None:
+    """Make the shipped bases called `names` ("llama-0", ...) where they are missing, then write the
+    manifest.
     """
     for family, seed in SHIPPED:
         folder = ASSETS / f"{family}-{seed}"
-        if (not names or folder.name in names) and not folder.exists():
+        if folder.name in names and not folder.exists():
             print(
                 f"pre-training {folder.name} on {ROWS} rows of the built-in world's text",
                 flush=True,
@@ -39,5 +41,23 @@ def main(names):
     write_json(ASSETS / "manifest.json", {"rows": ROWS, "files": manifest()})
 
 
+@arguments.command
+def main(given: Sequence[str] | None = None) -> int:
+    """The command line: the names of the bases to make, all by default."""
+    parser = arguments.Arguments(
+        prog="python -m activedpo_lib.batch.bases", description=__doc__.splitlines()[0]
+    )
+    every = [f"{family}-{seed}" for family, seed in SHIPPED]
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(every)}; all by default")
+    names = parser.parse_args(given).names or every
+    if unknown := set(names) - set(every):
+        raise arguments.BadArgument(
+            f"expected names of {', '.join(every)}, got {sorted(unknown)[0]!r}; leave them out for "
+            "all"
+        )
+    make_bases(names)
+    return 0
+
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main())

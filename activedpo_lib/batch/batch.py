@@ -2,25 +2,25 @@
 on.
 """
 
-import argparse
-import ctypes
-import signal
-import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from activedpo_lib.batch import arguments, reference
+from activedpo_lib.batch.engine import engine_command, follow_engine, runs_folder
 from activedpo_lib.batch.gpus import cards
 from activedpo_lib.params import ParamsError, load_grid, load_params
+from activedpo_lib.schema import Grid
 from activedpo_lib.store import HOME, try_lock
 from activedpo_lib.tasks import load_task
-from activedpo_lib.tasks.files import DataError
 
 
-def check(profile, read=True):
+def check(profile: str, read: bool = True) -> Grid:
     """Build every cell of the profile's grid and read its data: bad input stops the batch before
     any work.
 
-    read: also the data; without, a plan can be made where a hub's are not at hand.
+    read: also the data; without, a plan can be made where a hub's are not at hand. Raises
+    ParamsError or DataError.
     """
     grid = load_grid(profile)
     for task in grid.tasks:
@@ -32,130 +32,84 @@ def check(profile, read=True):
     return grid
 
 
-def snakemake(profile, seeds, cores, cluster="", target="all"):
-    """The engine's command line; `cluster`: a folder with Snakemake's settings for one; target:
-    all, or all_figures.
+def check_cards(profile: str) -> None:
+    """Raise ParamsError where a run's processes are more than this machine's GPUs, if it has any:
+    each takes one of its own.
     """
-    grid = load_grid(profile)
-    card_jobs = len(cards()) * grid.jobs_per_gpu
-    return [
-        sys.executable,
-        "-m",
-        "snakemake",
-        target,
-        "--snakefile",
-        str(HOME / "Snakefile"),
-        "--directory",
-        str(HOME),
-        "--cores",
-        str(cores),
-        "--rerun-incomplete",
-        "--keep-going",
-        "--nolock",
-        "--quiet",
-        "host",
-        "rules",
-        "reason",
-        *(["--resources", f"gpu={card_jobs}"] if card_jobs else []),
-        *(
-            ["--workflow-profile", str(Path(cluster).resolve())]
-            if cluster
-            else ["--workflow-profile", "none"]
-        ),
-        "--config",
-        f"profile={profile}",
-        f"seeds={seeds}",
-    ]
+    processes, here = load_params(profile).processes, len(cards())
+    if here and processes > here:
+        raise ParamsError(
+            f"processes must be at most this machine's {here} GPUs, got {processes}; lower it in "
+            "the profile"
+        )
 
 
-def main(arguments=None):
+@arguments.command
+def main(given: Sequence[str] | None = None) -> int:
     """The command line. Exit status 0 when every figure is made, 1 when a job failed, 2 for bad
     parameters.
     """
-    parser = argparse.ArgumentParser(
+    parser = arguments.Arguments(
         prog="python -m activedpo_lib.batch.batch", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("profile", nargs="?", default="tiny")
-    parser.add_argument(
-        "--seeds", type=int, default=0, help="how many seeds; the profile's own number by default"
-    )
-    parser.add_argument("--cores", default="all")
+    arguments.add_batch(parser)
+    parser.add_argument("--cores", type=arguments.cores, default="all")
     parser.add_argument(
         "--cluster",
-        default="",
+        type=arguments.cluster,
         help="folder with Snakemake's settings for a cluster, as cluster/slurm",
     )
-    parser.add_argument(
-        "--studies", action="store_true", help="every figure, not only Figures 1 and 5"
-    )
-    given = parser.parse_args(arguments)
-    if given.profile.endswith((".yaml", ".yml")):  # notebooks run in another folder
-        given.profile = str(Path(given.profile).resolve())
-    try:
-        grid = check(given.profile)
-    except (ParamsError, DataError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    seeds = given.seeds or len(grid.seeds)
+    asked = parser.parse_args(given)
+    grid = check(asked.profile)
+    if not asked.cluster:
+        check_cards(asked.profile)
+    seeds = asked.seeds or len(grid.seeds)
     print(
-        f"{given.profile}: {len(grid.tasks)} tasks x {len(grid.models)} models x "
-        f"{len(grid.strategies)} strategies x "
-        f"{seeds} seeds; Ctrl-C stops, the same command goes on", flush=True,
-    )  # fmt: skip
-    return run(
-        given.profile, seeds, given.cores, given.cluster, "all_figures" if given.studies else "all"
+        f"{asked.profile}: {len(grid.tasks)} tasks x {len(grid.models)} models x "
+        f"{len(grid.strategies)} strategies x {seeds} seeds; Ctrl-C stops, the same command goes on"
     )
+    target = "all_figures" if asked.studies else "all"
+    return run_batch(asked.profile, seeds, asked.cores, asked.cluster or "", target)
 
 
-def run(profile, seeds, cores, cluster="", target="all"):
+def run_batch(
+    profile: str, seeds: int, cores: str = "all", cluster: str = "", target: str = "all"
+) -> int:
     """Run the engine, one batch of a profile at a time, under a lock that dies with us (the
-    engine's own outlives a kill).
+    engine's own outlives a kill). Returns the exit status.
     """
-    name = Path(profile).stem
-    runs = HOME / "runs" / name
-    runs.mkdir(parents=True, exist_ok=True)
-    link = runs / "figures"  # executed copies show ../figures/..., as the source notebooks do
-    if not link.is_symlink():
-        link.symlink_to(Path("../..") / figures_folder(name), target_is_directory=True)
-    with open(runs / ".lock", "w") as lock:
+    folder = HOME / runs_folder(profile)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as lock:
         if not try_lock(lock):
             print(
-                f"error: another batch of profile {name} is running (it holds runs/{name}/.lock); "
-                "wait or stop it",
+                f"error: another batch of profile {folder.name} is running (it holds "
+                f"runs/{folder.name}/.lock); wait or stop it",
                 file=sys.stderr,
             )
             return 2
         try:
-            command = snakemake(profile, seeds, cores, cluster, target)
-            done = subprocess.run(command, check=False, preexec_fn=_die_with_parent).returncode
+            failed = follow_engine(
+                engine_command(profile, seeds, cores, cluster, target), folder / "engine.log"
+            )
         except KeyboardInterrupt:
             print("stopped; finished rounds are kept: the same command goes on", file=sys.stderr)
             return 130
-    if done:
-        print(
-            "some jobs failed: their executed notebooks, with tracebacks, are in "
-            f"runs/{name}/notebooks/",
-            file=sys.stderr,
-        )
-    else:
-        print(
-            f"done: figures in {figures_folder(name)}/, executed notebooks in "
-            f"runs/{name}/notebooks/"
-        )
-    return min(done, 1)
+    if failed:
+        print("mend what failed; the same command goes on with what is missing", file=sys.stderr)
+        return 1
+    tell_results(folder)
+    return 0
 
 
-def _die_with_parent():
-    """The engine ends where this process is killed (Linux), instead of starting jobs beside the
-    next call's engine.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
-
-
-def figures_folder(name):
-    """Where a profile's figures go: the tiny profile's are the committed ones."""
-    return "figures" if name == "tiny" else f"figures/{name}"
+def tell_results(folder: Path) -> None:
+    """Print where a finished batch's figures and executed notebooks are."""
+    shown = Path("runs", folder.name)
+    if reference.is_of(folder.name):
+        table = reference.write_beside(folder)
+        print(f"Figure 1 beside the committed one: {table.relative_to(HOME)}, or `make compare`")
+    print(f"executed notebooks: {shown}/notebooks/")
+    print(f"figures: {shown}/figures/")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@
 to OUTPUT, also where it fails.
 """
 
-import argparse
 import ast
 import contextlib
 import difflib
@@ -12,10 +11,13 @@ import fcntl
 import os
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from activedpo_lib.batch import arguments
 from activedpo_lib.batch.gpus import hold_gpus
 from activedpo_lib.store import try_lock
 
@@ -24,13 +26,13 @@ LOCKS = (
 )  # one folder for all clones: a card has one owner
 
 
-class NotebookError(ValueError):
+class NotebookError(arguments.BadArgument):
     """A notebook cannot be run with these parameters. The message names the parameter, what was
     expected, the remedy.
     """
 
 
-def declared(notebook):
+def declared(notebook: Path | str) -> dict[str, Any]:
     """{name: default value} of the notebook's cell tagged `parameters`. Raises NotebookError where
     there is none.
     """
@@ -46,7 +48,7 @@ def declared(notebook):
     return {name: ast.literal_eval(spec["default"]) for name, spec in found.items()}
 
 
-def checked(notebook, values):
+def checked(notebook: Path | str, values: dict[str, Any]) -> dict[str, Any]:
     """`values`, or NotebookError: every name declared by the notebook, every value of its default's
     type.
     """
@@ -76,7 +78,7 @@ def checked(notebook, values):
     return values
 
 
-def _check_list(where, default, value):
+def _check_list(where: str, default: list, value: list) -> None:
     """As many as one likes, but some, of the default's kind, and none twice; numbers (seeds) from
     0.
     """
@@ -91,7 +93,13 @@ def _check_list(where, default, value):
         )
 
 
-def execute(notebook, output, values, gpus=1, jobs_per_gpu=1):
+def execute(
+    notebook: Path | str,
+    output: Path | str,
+    values: dict[str, Any],
+    gpus: int = 1,
+    jobs_per_gpu: int = 1,
+) -> None:
     """Run `notebook` with `values`; the executed copy goes to `output`, with the traceback where a
     cell fails.
 
@@ -103,6 +111,10 @@ def execute(notebook, output, values, gpus=1, jobs_per_gpu=1):
     from traitlets.config import Config
 
     checked(notebook, values)
+    if Path(output).suffix != ".ipynb" or Path(output).resolve() == Path(notebook).resolve():
+        raise NotebookError(
+            f"expected another .ipynb for the executed copy, got {output}; name a file of its own"
+        )
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     # One thread a job: two jobs on two cores beat one job on two, and the sums come out the same.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -128,7 +140,7 @@ def execute(notebook, output, values, gpus=1, jobs_per_gpu=1):
 
 
 @contextlib.contextmanager
-def _locked(output):
+def _locked(output: Path | str) -> Iterator[None]:
     """Wait for a process that still writes `output`: an engine that was killed leaves its notebooks
     running.
     """
@@ -139,11 +151,26 @@ def _locked(output):
         yield
 
 
-def main(arguments=None):
-    """The command line. Exit status 0 done, 1 a cell failed, 2 the parameters were refused."""
-    from papermill.exceptions import PapermillExecutionError
+def given_values(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """{name: value} of -p's pairs, each value read as YAML. Raises NotebookError naming the one
+    that is not.
+    """
+    values = {}
+    for name, text in pairs:
+        try:
+            values[name] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise NotebookError(
+                f"-p {name}: expected a value in YAML, got {text!r} ({error}); quote what YAML "
+                "reads as its own"
+            ) from None
+    return values
 
-    parser = argparse.ArgumentParser(
+
+@arguments.command
+def main(given: Sequence[str] | None = None) -> int:
+    """The command line. Exit status 0 done, 1 a cell failed, 2 the parameters were refused."""
+    parser = arguments.Arguments(
         prog="python -m activedpo_lib.batch.execute", description=__doc__.splitlines()[0]
     )
     parser.add_argument("notebook")
@@ -156,21 +183,23 @@ def main(arguments=None):
         metavar=("NAME", "VALUE"),
         help="VALUE is read as YAML",
     )
+    count = arguments.whole_number
     parser.add_argument(
-        "--gpus", type=int, default=1, help="cards that the notebook needs, where there are any"
+        "--gpus",
+        type=count(0, "0 where it needs none"),
+        default=1,
+        help="cards that the notebook needs, where there are any",
     )
-    parser.add_argument("--jobs-per-gpu", type=int, default=1)
-    given = parser.parse_args(arguments)
+    parser.add_argument("--jobs-per-gpu", type=count(1, "1 gives each a card"), default=1)
+    asked = parser.parse_args(given)
+    from papermill.exceptions import PapermillExecutionError
+
     try:
-        values = {name: yaml.safe_load(value) for name, value in given.p}
-        execute(given.notebook, given.output, values, given.gpus, given.jobs_per_gpu)
-    except (NotebookError, yaml.YAMLError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        execute(asked.notebook, asked.output, given_values(asked.p), asked.gpus, asked.jobs_per_gpu)
     except PapermillExecutionError as error:
         print(
             f"error: {error.ename}: {error.evalue}\n  the executed copy with the traceback: "
-            f"{given.output}",
+            f"{asked.output}",
             file=sys.stderr,
         )
         return 1

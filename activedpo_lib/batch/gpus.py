@@ -4,12 +4,14 @@ import contextlib
 import os
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+from activedpo_lib.batch.arguments import BadArgument
 from activedpo_lib.store import try_lock
 
 
-def cards():
+def cards() -> list[str]:
     """The names of this machine's accelerators, as CUDA_VISIBLE_DEVICES wants them; none without
     nvidia-smi.
     """
@@ -27,20 +29,20 @@ def cards():
 
 
 @contextlib.contextmanager
-def hold_gpus(folder, count=1, jobs_per_card=1):
+def hold_gpus(folder: Path | str, count: int = 1, jobs_per_card: int = 1) -> Iterator[list[str]]:
     """Hold `count` cards inside the block and name them in CUDA_VISIBLE_DEVICES; wait while all are
     taken.
 
     Steps aside where there is none, and on a cluster (SLURM_JOB_ID), whose scheduler deals out its
     own. The locks are files in `folder` and die with the process. Yields the names. Raises
-    ValueError where the machine has fewer cards.
+    BadArgument where the machine has fewer cards.
     """
     names = cards()
     if not names or not count or "SLURM_JOB_ID" in os.environ:
         yield []
         return
     if count > len(names):
-        raise ValueError(
+        raise BadArgument(
             f"a run in {count} processes needs {count} GPUs, this machine has {len(names)}; lower "
             "processes"
         )
@@ -57,7 +59,13 @@ def hold_gpus(folder, count=1, jobs_per_card=1):
                 os.environ["CUDA_VISIBLE_DEVICES"] = before
 
 
-def _take(folder, names, count, jobs_per_card, locks):
+def _take(
+    folder: Path | str,
+    names: list[str],
+    count: int,
+    jobs_per_card: int,
+    locks: contextlib.ExitStack,
+) -> list[str]:
     """All or nothing, so that two jobs never wait for each other's cards."""
     while True:
         with contextlib.ExitStack() as tried:
@@ -71,7 +79,7 @@ def _take(folder, names, count, jobs_per_card, locks):
         time.sleep(0.5)
 
 
-def _lock(folder, name, jobs_per_card, held):
+def _lock(folder: Path | str, name: str, jobs_per_card: int, held: contextlib.ExitStack) -> bool:
     for place in range(jobs_per_card):
         file = open(Path(folder) / f"gpu-{name}-{place}.lock", "w")  # noqa: SIM115 - held until the job ends
         if try_lock(file):

@@ -82,23 +82,16 @@ def test_refused_parameters_exit_with_two(tmp_path, capsys):
     assert "has no parameter 'y'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("profile", ["tinny", "no/where.yaml"])
-def test_the_batch_refuses_an_unknown_profile(profile, capsys):
-    assert batch.main([profile]) == 2
-    assert "no profile '" in (said := capsys.readouterr().err)
-    assert profile in said
-
-
 def test_two_batches_of_one_profile_do_not_run_at_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(batch, "HOME", tmp_path)
     waiting = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(30)"]
-    monkeypatch.setattr(batch, "snakemake", lambda *_: waiting)
+    monkeypatch.setattr(batch, "engine_command", lambda *_: waiting)
     import fcntl
 
     (tmp_path / "runs" / "smoke").mkdir(parents=True)
     with open(tmp_path / "runs" / "smoke" / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert batch.run("smoke", 1, 1) == 2
+        assert batch.run_batch("smoke", 1, "1") == 2
     assert "another batch of profile smoke is running" in capsys.readouterr().err
 
 
