@@ -62,7 +62,7 @@ STUDIES = {
 if KNOWN:
     STUDIES["11_proposition_1"] = (["proposition"], ["fig6_proposition_1"], 4)
 # No run depends on the study room, but what is read out of runs, and every figure, does.
-STUDY_CODE = sorted(glob("activedpo_lib/study/*.py"))
+STUDY_CODE = sorted(glob("activedpo_lib/study/**/*.py", recursive=True))
 
 
 def study_key(names):

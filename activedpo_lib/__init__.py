@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from activedpo_lib.method.generation import generate
     from activedpo_lib.method.gradients import response_features
-    from activedpo_lib.method.measures import implicit_rewards
+    from activedpo_lib.method.logps import implicit_rewards
     from activedpo_lib.method.projection import make_projection
     from activedpo_lib.method.strategies import STRATEGIES
     from activedpo_lib.params import load_params
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from activedpo_lib.runs.run import labelled_pairs, open_run
     from activedpo_lib.store import write_table
     from activedpo_lib.streams import stream
-    from activedpo_lib.study import plots, study_plots, tables
+    from activedpo_lib.study import tables
+    from activedpo_lib.study.drawing import plots, study_plots
     from activedpo_lib.study.findings import finding
     from activedpo_lib.study.studies import Study
     from activedpo_lib.tasks import load_task
@@ -65,15 +66,15 @@ _HOMES = {
     "uncertainty": "method.design",
     "select_greedy": "method.design",
     "implicit_reward": "method.formulas",
-    "implicit_rewards": "method.measures",
+    "implicit_rewards": "method.logps",
     "preference_probability": "method.formulas",
     "win_rate": "method.formulas",
     # what is read out of runs; the last three are modules
     "interval": "method.formulas",
     "finding": "study.findings",
     "Study": "study.studies",
-    "plots": "study.plots",
-    "study_plots": "study.study_plots",
+    "plots": "study.drawing.plots",
+    "study_plots": "study.drawing.study_plots",
     "tables": "study.tables",
 }
 __all__ = sorted(_HOMES)

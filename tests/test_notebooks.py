@@ -148,7 +148,7 @@ def test_each_committed_figure_has_its_table(name):
 
 def test_no_two_strategies_look_alike():
     from activedpo_lib.method.strategies import STRATEGIES
-    from activedpo_lib.study import plots
+    from activedpo_lib.study.drawing import plots
 
     looks = plots.look(STRATEGIES)
     assert len({look["color"] for look in looks.values()}) == len(STRATEGIES)

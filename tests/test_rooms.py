@@ -83,7 +83,7 @@ def test_a_circle_and_a_wrong_arrow_would_be_found(tmp_path):
     )
     (tmp_path / "wrong.py").write_text(source)
     found = set(imported(tmp_path / "wrong.py"))
-    assert found == {"activedpo_lib.study.plots", "activedpo_lib.runs.worker"}
+    assert found == {"activedpo_lib.study.drawing.plots", "activedpo_lib.runs.worker"}
     assert {room(name) for name in found} - LEFT["method"]
 
 

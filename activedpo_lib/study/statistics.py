@@ -11,7 +11,7 @@ import pandas as pd
 
 from activedpo_lib.method.formulas import interval
 from activedpo_lib.streams import Stream, stream
-from activedpo_lib.study.plots import LABELS, difference_to, difference_to_random
+from activedpo_lib.study.drawing.plots import LABELS, difference_to
 from activedpo_lib.study.tables import last_and_mean, verdict
 
 EXACT = 2**20  # sign patterns that are all tried: up to 21 seeds
@@ -95,7 +95,7 @@ def conditions(table: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """{variant: ActiveDPO - Random in reward after the last round, and over rounds, (seeds,) each}
     (Fig. 12). Each variant's own last round counts: batches of other sizes have other rounds.
     """
-    difference = difference_to_random(table, "reward")
+    difference = difference_to(table, "reward")
     names = dict.fromkeys(difference["variant"])
     return {n: last_and_mean(difference[difference["variant"] == n], "reward") for n in names}
 

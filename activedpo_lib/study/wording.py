@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from activedpo_lib.method.formulas import interval
-from activedpo_lib.study.plots import LABELS
+from activedpo_lib.study.drawing.plots import LABELS
 from activedpo_lib.study.statistics import sign
 
 WORDS = {1: "above", -1: "below", 0: "level with"}

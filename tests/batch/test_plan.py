@@ -202,5 +202,5 @@ def test_a_figures_job_reads_the_study_room_and_its_cost_model():
     blocks = {block.split(":")[0]: block for block in told.split("rule ")[1:]}
     for rule in ("costs", "main_results"):
         assert "activedpo_lib/study/costs.py" in blocks[rule]
-        assert "activedpo_lib/study/plots.py" in blocks[rule]
+        assert "activedpo_lib/study/drawing/plots.py" in blocks[rule]
     assert "activedpo_lib/study/" not in blocks["activedpo"]

@@ -80,7 +80,7 @@ def test_the_code_digest_is_of_the_rooms_that_make_results_and_of_no_other(tmp_p
     assert store.source_digest.__wrapped__(library) == store.source_digest()
     made_of = ("streams.py", "method/design.py", "tasks/world.py", "runs/rounds.py")
     assert all(map(changed, (*made_of, "assets/manifest.json")))
-    assert not any(map(changed, ("study/plots.py", "batch/batch.py", "study/claims.py")))
+    assert not any(map(changed, ("study/drawing/plots.py", "batch/batch.py", "study/claims.py")))
 
 
 def test_a_user_path_starts_at_the_checkout_or_where_none_is_at_the_current_folder(tmp_path):

@@ -298,7 +298,7 @@ def check_what_reruns(folder, environment):
         ),  # the world, pi_SFT and the oracle stay
         ("activedpo_lib/method/measures.py", "import numpy", "import numpy ", "0 done"),
         (
-            "activedpo_lib/study/plots.py",
+            "activedpo_lib/study/drawing/plots.py",
             "import numpy",
             "import numpy ",
             "7 done, 0 running, 0 failed, 1 waiting",

@@ -14,7 +14,7 @@ import pytest
 from activedpo_lib import load_params, load_task
 from activedpo_lib.records import LabelledPair, Response
 from activedpo_lib.store import write_json, write_table
-from activedpo_lib.study import main_results, plots
+from activedpo_lib.study.drawing import main_results, plots
 
 STRATEGIES = ("random", "apo", "activedpo")
 

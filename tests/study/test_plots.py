@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from activedpo_lib.study import main_results, plots, tables
+from activedpo_lib.study import tables
+from activedpo_lib.study.drawing import main_results, plots
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def table():
     return pd.DataFrame(rows)
 
 
-def test_the_difference_to_random_is_paired_by_seed(table):
+def test_the_difference_to_is_paired_by_seed(table):
     found = plots.difference_to(table, "reward")
     assert set(found["strategy"]) == {"activedpo"}
     np.testing.assert_allclose(found.groupby("round")["reward"].mean(), [0, 1, 2], atol=0.05)

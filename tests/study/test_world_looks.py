@@ -11,7 +11,7 @@ import pytest
 
 from activedpo_lib import load_params, load_task, preference_probability, stream
 from activedpo_lib.records import Comparison
-from activedpo_lib.study import world_looks
+from activedpo_lib.study.drawing import world_looks
 from activedpo_lib.tasks import truth
 from activedpo_lib.tasks.world import LANGUAGES, draw_prompt, write
 

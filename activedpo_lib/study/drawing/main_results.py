@@ -17,7 +17,7 @@ from activedpo_lib.records import LabelledPair
 from activedpo_lib.runs.checkpoints import provenances
 from activedpo_lib.schema import Params
 from activedpo_lib.store import provenance, write_json, write_table
-from activedpo_lib.study import plots
+from activedpo_lib.study.drawing import plots
 from activedpo_lib.study.tables import pair_table, split_times, truth_known
 from activedpo_lib.tasks import load_task
 

@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from activedpo_lib.study import plots
+from activedpo_lib.study.drawing import plots
+from activedpo_lib.study.drawing.study_plots import finish
 from activedpo_lib.study.picks import CRITERIA
-from activedpo_lib.study.study_plots import finish
 from activedpo_lib.study.tables import last_and_mean
 
 

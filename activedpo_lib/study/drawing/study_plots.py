@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from activedpo_lib.study import plots
+from activedpo_lib.study.drawing import plots
 from activedpo_lib.study.tables import last_and_mean
 
 

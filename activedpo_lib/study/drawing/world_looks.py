@@ -16,7 +16,7 @@ from activedpo_lib.records import Comparison, Prompt
 from activedpo_lib.runs import artifacts
 from activedpo_lib.schema import Params
 from activedpo_lib.streams import Stream
-from activedpo_lib.study.plots import COLOURS, VARIANTS
+from activedpo_lib.study.drawing.plots import COLOURS, VARIANTS
 from activedpo_lib.tasks.truth import prefers_first, reading, utility
 from activedpo_lib.tasks.world import LANGUAGES, corrupt, draw_prompt, draw_response, write
 
