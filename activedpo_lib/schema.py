@@ -47,7 +47,7 @@ class TaskParams:
     most_rows: int = ranged(0, 0, unit="rows used of each of the user's files; 0 takes all")
     sft_rows: int = ranged(1600, 1, unit="rows")
     comparison_rows: int = ranged(
-        20000, 2, unit="rows drawn; the world leaves out those with the same text twice, some 8 %"
+        20000, 2, unit="rows drawn; the world leaves out those with the same text twice, about 1 %"
     )
     prompt_rows: int = ranged(2000, 2, unit="rows")
     damaged: float = ranged(

@@ -8,6 +8,8 @@ the hub has only as a pickle into safetensors: on a machine with access, for all
 import argparse
 import pickle
 import re
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -26,17 +28,17 @@ NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 FILES = ["*.json", "*.safetensors", "*.model", "*.txt"]
 
 
-def model_folder(name):
+def model_folder(name: Path | str) -> Path:
     """The local folder of a model: a path as it is, or the snapshot of a hub name.
 
     Raises FileNotFoundError naming what is missing and the remedy where the hub does not give it.
     """
     if locate(name).is_dir() or not NAME.fullmatch(str(name)):
         return locate(name)
-    return _snapshot(name, FILES)
+    return _snapshot(str(name), FILES)
 
 
-def _snapshot(name, files):
+def _snapshot(name: str, files: list[str]) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=files, etag_timeout=10))
     except GatedRepoError:
@@ -57,20 +59,25 @@ def _snapshot(name, files):
     )
 
 
-def fetch(name, folder):
+def fetch(name: str, folder: Path | str) -> Path:
     """Bring the model `name` (a hub name or a folder) to `folder`; weights that are only a pickle
     are read as plain tensors.
 
     Raises ValueError where the pickle holds anything else.
     """
-    source = locate(name) if locate(name).is_dir() else _snapshot(name, [*FILES, "*.bin"])
+    local = locate(name).is_dir()
+    if not local and not NAME.fullmatch(name):
+        raise FileNotFoundError(f"{name} is no folder, and no hub name (OWNER/MODEL)")
+    source = locate(name) if local else _snapshot(name, [*FILES, "*.bin"])
+    if not any(file.suffix in {".bin", ".safetensors"} for file in source.iterdir()):
+        raise FileNotFoundError(f"{source} has no weights: neither *.safetensors nor *.bin")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for file in source.iterdir():
         if file.suffix != ".bin" and file.is_file():
             (folder / file.name).write_bytes(file.read_bytes())
     if not any(folder.glob("*.safetensors")):
-        tensors = {}
+        tensors: dict[str, torch.Tensor] = {}
         for file in sorted(source.glob("*.bin")):
             tensors |= _plain_tensors(file)
         # Tied weights share memory, which safetensors does not store.
@@ -81,7 +88,7 @@ def fetch(name, folder):
     return folder
 
 
-def _plain_tensors(file):
+def _plain_tensors(file: Path) -> dict[str, torch.Tensor]:
     try:
         return torch.load(
             file, map_location="cpu", weights_only=True
@@ -92,16 +99,21 @@ def _plain_tensors(file):
         ) from None
 
 
-def main(arguments=None):
-    """The command line."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. Returns the exit status: 2 where the model cannot be had."""
     parser = argparse.ArgumentParser(
         prog="python -m activedpo_lib.runs.model_hub", description=__doc__.split("\n\n")[1]
     )
     parser.add_argument("name")
     parser.add_argument("folder", type=Path)
     given = parser.parse_args(arguments)
-    print(f"{given.name} is in {fetch(given.name, given.folder)}")
+    try:
+        print(f"{given.name} is in {fetch(given.name, given.folder)}")
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

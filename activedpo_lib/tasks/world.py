@@ -99,7 +99,7 @@ def comparisons(
     language: ModuleType, prompts: Sequence[Prompt], rng: Generator, damaged: float = 0.2
 ) -> tuple[Comparison, ...]:
     """Human comparisons with Bradley-Terry noise on the utility, one a prompt; where both responses
-    drawn are the same text (some 8 %), none: there is nothing to prefer.
+    drawn are the same text (about 1 %), none: there is nothing to prefer.
     """
     rows = []
     for prompt in prompts:
@@ -125,7 +125,7 @@ def world_task(
     skew: float = 1.0,
 ) -> Task:
     """The task `tldr` or `webgpt` of the built-in world. `comparison_rows` comparisons are drawn,
-    of which some 8 % drop out (see `comparisons`); with 0, none is held out either.
+    of which about 1 % drop out (see `comparisons`); with 0, none is held out either.
 
     `split` names the world's draw: figures come from "figures", all tuning from "tuning" (the rules
     of an honest world: no figure uses a prompt that a setting was chosen on). `skew` is of the

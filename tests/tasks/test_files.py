@@ -156,6 +156,20 @@ def test_evaluation_and_held_out_prompts_are_apart(own_files):
     assert not {c.prompt for c in task.held_out} & {c.prompt for c in task.comparisons}
 
 
+def test_no_comparison_of_an_evaluation_prompt_trains_the_reward_model(own_files, tmp_path):
+    prompts = [f"Why {n}? In short:" for n in range(20)]
+    rows = [GOOD | {"prompt": prompt} for prompt in prompts]
+    compared = written(tmp_path / "c.jsonl", rows)
+    asked = written(tmp_path / "p.jsonl", [{"prompt": prompt} for prompt in prompts])
+    task = files_task("t", own_files["task.sft"], compared, asked, 8)
+    trained = {c.prompt for c in task.comparisons}
+    assert len(trained) == 20 - 8 - 2
+    assert not trained & {p.text for p in task.evaluation}
+    assert trained <= {p.text for p in task.prompts}
+    with pytest.raises(DataError, match="20 comparisons of 1 prompts that evaluation does not"):
+        files_task("t", own_files["task.sft"], compared, asked, 19)
+
+
 def test_too_few_prompts_are_named(own_files):
     with pytest.raises(
         DataError, match="40 prompts, of which evaluation takes 40: none is left for the pool"
@@ -209,6 +223,44 @@ def test_the_converter_prefers_the_sentence_nearer_to_the_summary():
     assert (comparisons[0]["chosen"], comparisons[0]["rejected"]) == (" Two.", " Three.")
     assert prompts == [{"prompt": "One. Two. Three.\n\nTL;DR:"}]
     assert distinct(prompts * 2) == prompts
+
+
+QA_RECORD = {"question": "Q?", "gold": "G.", "preference": [1, 2, 0, 1, 1, 2]} | {
+    f"prediction {n}": f"P{n}" for n in (1, 2, 3, 4)
+}
+PAPER = {"source": ["One.", "Two."], "rouge_scores": [0.2, 0.9], "target": ["Two!"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("qa_feedback_dev.json", None, "qa_feedback_dev.json: not a file; SOURCE must hold"),
+        ("qa_feedback_dev.json", "{", "qa_feedback_dev.json: not JSON in UTF-8"),
+        ("qa_feedback_dev.json", "{}", "expected a list of records, got dict"),
+        ("qa_feedback_dev.json", '[{"question": 3}]', "record 1: expected 'question' as str"),
+        (
+            "qa_feedback_dev.json",
+            json.dumps([QA_RECORD | {"preference": [1]}]),
+            "convert_qa: a rec",
+        ),
+        ("scitldr_dev.jsonl", "[1]", "scitldr_dev.jsonl, record 1: expected 'source' as list"),
+        ("scitldr_train.jsonl", json.dumps(PAPER | {"target": []}), "convert_scitldr: a record is"),
+        ("scitldr_test.jsonl", None, "scitldr_test.jsonl: not a file"),
+    ],
+)
+def test_the_converters_command_names_what_it_cannot_read_and_writes_nothing(
+    name, text, message, tmp_path, capsys
+):
+    files = {f"scitldr_{part}.jsonl": json.dumps(PAPER) for part in ("train", "dev", "test")}
+    files |= {"qa_feedback_dev.json": json.dumps([QA_RECORD])}
+    for file, content in (files | {name: text}).items():
+        if content is not None:
+            (tmp_path / file).write_text(content)
+    assert main([str(tmp_path), str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    (tmp_path / name).write_text(files[name])
+    assert main([str(tmp_path), str(tmp_path / "out")]) == 0
 
 
 @pytest.mark.skipif(

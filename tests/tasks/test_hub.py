@@ -118,6 +118,30 @@ def test_webgpt_is_split_by_question_without_ties_and_citation_marks(copies):
     )  # i % 3 == 1 is a tie
 
 
+def test_tldr_comparisons_of_a_post_stand_on_one_side_and_evaluations_posts_are_not_trained_on(
+    copies, tmp_path
+):
+    rows = [
+        {
+            "info": {"id": str(n), "post": f"my friend said {n} and left .", "title": f"Why {n}?",
+                     "subreddit": "advice"},
+            "summaries": [{"text": f" good {k}", "policy": "p"}, {"text": " bad", "policy": "q"}],
+            "choice": 0,
+        }
+        for k in range(3)
+        for n in range(198, 228)
+    ]  # fmt: skip
+    write_parquet(tmp_path / "comparisons", "train", rows)
+    task = load_task(task_params("tldr", copies, comparisons=str(tmp_path)), 5)
+    trained, held = ({c.prompt for c in side} for side in (task.comparisons, task.held_out))
+    evaluated = {prompt.text for prompt in task.evaluation}
+    assert not trained & held
+    assert evaluated == held & evaluated
+    assert len(trained) + len(held) == 30
+    assert len(held) == 5 + 3  # evaluation's five, and a tenth of the others
+    assert len(task.comparisons) == 3 * len(trained)
+
+
 def test_the_preferred_answer_is_chosen():
     row = {"answer_0": "a [1]", "answer_1": "b", "score_0": -1.0, "score_1": 1.0}
     found = webgpt_comparison("why", row)
@@ -146,6 +170,22 @@ def test_an_unreachable_model_is_one_error_that_says_what_to_do():
         r"models/gemma-2b",
     ):
         model_hub.model_folder("google/gemma-2b")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("google/gemma-2b", "google/gemma-2b is not at hand"),
+        ("nowhere", "nowhere is no folder, and no hub name"),
+        ("{empty}", "has no weights"),
+    ],
+)
+def test_the_download_command_says_in_one_line_what_is_missing(name, message, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    named = name.format(empty=tmp_path / "empty")
+    assert model_hub.main([named, str(tmp_path / "to")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "to").exists()
 
 
 def test_the_paper_profile_offline_stops_before_any_work_and_names_what_is_missing():

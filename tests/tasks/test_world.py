@@ -104,6 +104,21 @@ def test_the_world_is_the_same_every_time_and_its_draws_are_apart():
         world_task("news", 1, 1, 1, 1)
 
 
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_no_comparison_is_of_twice_the_same_text_and_some_drawn_were(name):
+    task = world_task(name, 1, 2000, 1, 1)
+    assert all(c.chosen != c.rejected for c in (*task.comparisons, *task.held_out))
+    assert 0.97 < len(task.comparisons) / 2000 < 1
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_the_reward_model_is_trained_on_no_prompt_of_the_evaluation_or_held_out(name):
+    task = world_task(name, 1, 20000, 2000, 100)
+    trained = {c.prompt for c in task.comparisons}
+    assert not trained & {c.prompt for c in task.held_out}
+    assert not trained & {p.text for p in (*task.prompts, *task.evaluation)}
+
+
 def test_a_longer_list_begins_with_the_shorter_one():
     short, long = world_task("webgpt", 5, 0, 10, 5), world_task("webgpt", 9, 0, 20, 5)
     assert long.prompts[:10] == short.prompts
