@@ -69,9 +69,8 @@ def policy_of(name, rank):
     """A random model of that shape, bfloat16, on the device, its adapter's B not zero."""
     with torch.device(device()), quiet():
         base = AutoModelForCausalLM.from_config(SHAPES[name], dtype=torch.bfloat16)
-    policy = adapters.with_adapter(
-        base.to(device()), adapters.lora_config(rank, 4 * rank, TARGETS), stream(0, "adapter")
-    )
+    config = adapters.lora_config(rank, 4 * rank, TARGETS)
+    policy = adapters.with_adapter(base.to(device()), config, stream=stream(0, "adapter"))
     for parameter_name, parameter in policy.named_parameters():
         if "lora_B" in parameter_name:
             torch.nn.init.normal_(parameter, std=0.01)

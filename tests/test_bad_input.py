@@ -13,7 +13,9 @@ from activedpo_lib.method import models, reward_models
 from activedpo_lib.method.design import select_greedy
 from activedpo_lib.method.oracles import OracleFailed, finite
 from activedpo_lib.params import ParamsError, load_grid, load_params
-from activedpo_lib.runs import rounds
+from activedpo_lib.runs import steps
+from activedpo_lib.runs.checkpoints import run_folder
+from activedpo_lib.runs.launch import run_rounds
 from activedpo_lib.tasks.files import DataError, read_rows
 
 # --- params: one override each, and what is said of it
@@ -244,7 +246,7 @@ def test_a_reward_model_is_no_policy_and_a_policy_no_reward_model(tmp_path):
         reward_models.load_reward_model(policy)
     from activedpo_lib.streams import stream
 
-    reward = reward_models.new_reward_model(make_policy().unload(), stream(0, "head"))
+    reward = reward_models.new_reward_model(make_policy().unload(), stream=stream(0, "head"))
     models.save(reward, models.word_tokenizer(["a"]), tmp_path / "reward")
     with pytest.raises(ValueError, match="is not a causal language model"):
         models.load_policy(tmp_path / "reward")
@@ -278,7 +280,7 @@ def test_an_oracle_that_fails_midway_leaves_whole_rounds_and_the_next_call_goes_
     params = load_params(
         "smoke", strategy="random", overrides={"oracle.kind": "utility", "task.sft_rows": 32}
     )
-    real, calls = rounds.label, []
+    real, calls = steps.label, []
 
     def failing(score, pairs, *rest):
         calls.append(len(pairs))
@@ -286,12 +288,12 @@ def test_an_oracle_that_fails_midway_leaves_whole_rounds_and_the_next_call_goes_
             raise OracleFailed("the judge hung up")
         return real(score, pairs, *rest)
 
-    monkeypatch.setattr(rounds, "label", failing)
+    monkeypatch.setattr(steps, "label", failing)
     with pytest.raises(OracleFailed, match="hung up"):
-        rounds.run_rounds(params, 0, tmp_path, log=lambda _: None)
-    folder = rounds.run_folder(params, 0, tmp_path)
+        run_rounds(params, 0, tmp_path, log=lambda _: None)
+    folder = run_folder(params, 0, tmp_path)
     assert sorted(p.name for p in folder.iterdir()) == ["round0", "round1"]
-    assert len(rounds.run_rounds(params, 0, tmp_path, log=lambda _: None)) == 3
+    assert len(run_rounds(params, 0, tmp_path, log=lambda _: None)) == 3
     assert len(calls) == 3
 
 

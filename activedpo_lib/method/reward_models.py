@@ -38,6 +38,7 @@ class PooledRewardModel(PreTrainedModel):
     """
 
     config: PooledRewardConfig
+    config_class = PooledRewardConfig
     base_model_prefix = "model"
 
     def __init__(self, config: PooledRewardConfig) -> None:

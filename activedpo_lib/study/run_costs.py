@@ -100,7 +100,7 @@ def flops_by_part(params: Params, size: Sizes) -> dict[str, list[float]]:
 
     pool, evaluation, selection = params.generation, params.evaluation, params.selection
     again = params.batch_size if selection.past == "reembed" else 0
-    needs = make_strategy(params.strategy, selection).needs
+    needs = make_strategy(params.strategy, vars(selection)).needs
     parts = {"generate": [], "measure": [], "train": [], "evaluate": []}
     for t in range(params.rounds):
         generated, measured = round_flops(

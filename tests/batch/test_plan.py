@@ -45,14 +45,14 @@ def test_d6_gives_the_papers_share_of_the_weights(model, share):
 
 
 def test_the_plans_sizes_are_the_models_own():
-    from activedpo_lib.method import models
+    from activedpo_lib.method import adapters, models
 
     params = load_params("tiny", "tldr", "llama")
     base = models.load_policy(HOME / "activedpo_lib/assets/llama-0")
     size = run_costs.sizes(params)
     linear = sum(p.numel() for n, p in base.named_parameters() if "proj" in n)
-    policy = models.with_adapter(
-        base, models.lora_config(params.lora.rank, 32, params.lora.targets), stream()
+    policy = adapters.with_adapter(
+        base, adapters.lora_config(params.lora.rank, 32, params.lora.targets), stream=stream()
     )
     assert size.weights == linear
     assert size.head == base.lm_head.weight.numel()

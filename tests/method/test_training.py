@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import TARGETS, make_policy, make_sequences
+from trl import DPOConfig
 
-from activedpo_lib.method import models, training
+from activedpo_lib.method import adapters, training
 from activedpo_lib.method.formulas import dpo_loss, implicit_reward
 from activedpo_lib.method.logps import response_logps
 from activedpo_lib.records import LabelledPair, Prompt, Response
@@ -20,11 +21,11 @@ def test_equation_2_is_trls_loss_on_random_log_probabilities(beta, tokenizer, tm
         LabelledPair(Prompt(str(i), ""), x, Response("", y, ""), Response("", z, ""), 1)
         for i, (x, y, z) in enumerate(zip(prompts, chosen, rejected, strict=False))
     ]
-    trainer = training.dpo_trainer(
-        make_policy(), tokenizer, pairs, models.lora_config(4, 16, TARGETS),
-        stream=stream(0, "t"), folder=str(tmp_path),
-        beta=beta, epochs=1, learning_rate=1e-3, batch_size=4, warmup=0.0,
-    )  # fmt: skip
+    arguments = DPOConfig(
+        str(tmp_path), beta=beta, bf16=False, precompute_ref_log_probs=True, report_to="none"
+    )
+    adapter = adapters.lora_config(4, 16, TARGETS)
+    trainer = training.dpo_trainer(make_policy(), tokenizer, pairs, adapter, arguments)
     policy = trainer.model.eval()
     ours = [
         response_logps(policy, [p.prompt_tokens for p in pairs], [y.tokens for y in side])
