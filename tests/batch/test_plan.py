@@ -200,7 +200,8 @@ def test_a_figures_job_reads_the_study_room_and_its_cost_model():
     command[command.index("--quiet") : command.index("--quiet") + 3] = []
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     blocks = {block.split(":")[0]: block for block in told.split("rule ")[1:]}
-    for rule in ("costs", "main_results"):
+    for rule in ("costs", "main_results", "over_optimisation", "world"):
         assert "activedpo_lib/study/costs.py" in blocks[rule]
         assert "activedpo_lib/study/drawing/plots.py" in blocks[rule]
-    assert "activedpo_lib/study/" not in blocks["activedpo"]
+    for rule in ("tour", "sft", "oracle", "activedpo", "baselines"):  # results of runs
+        assert "activedpo_lib/study/" not in blocks[rule]
