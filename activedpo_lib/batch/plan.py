@@ -115,6 +115,9 @@ def plan(profile: str, seeds: int, studies: bool = False) -> Iterator[str]:
     rounds = f"{runs[0][0].rounds} rounds{' or as the studies say' * studies}"
     yield f"{len(runs)} runs of {rounds}; {labels:,} labels by the oracle"
     yield from compute_lines(compute(runs))
+    found = [text for params, _, _ in runs for text in run_costs.assumptions(params)]
+    if found:  # each once
+        yield f"  assumed, not read: {', '.join(dict.fromkeys(found))}"
     yield from disk_lines(disk(runs), max(pool_bytes(params) for params, _, _ in runs))
 
 

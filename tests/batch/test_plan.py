@@ -34,6 +34,29 @@ def test_the_papers_plan_needs_neither_data_nor_models():
     lines = list(plan.plan("paper", 3, studies=True))
     assert any("runs of 10 rounds or as the studies say" in line for line in lines)
     assert any("H100" in line for line in lines)
+    told = next(line for line in lines if "assumed, not read: " in line)
+    assert "116,722 rows of trl-lib/tldr, 3e8 weights of OpenAssistant/" in told
+    assert told.count("trl-lib/tldr") == 1
+
+
+@pytest.mark.parametrize(
+    ("dataset", "most", "rows", "said"),
+    [
+        ("trl-lib/tldr", 0, 116_722, "116,722 rows of trl-lib/tldr"),
+        ("trl-lib/tldr", 500, 500, "500 rows of trl-lib/tldr"),
+        ("mine/posts", 300, 300, "300 rows of mine/posts"),
+        ("mine/posts", 0, 0, "no rows of mine/posts, whose number is not known (task.most_rows"),
+    ],
+)
+def test_the_plan_says_how_many_rows_of_the_hub_it_assumes(dataset, most, rows, said):
+    changes = {"task.sft": dataset, "task.most_rows": most}
+    params = load_params("paper", "tldr", "gemma", overrides=changes)
+    assert run_costs.rows(params) == (rows, 0)
+    assert run_costs.assumptions(params)[0].startswith(said)
+
+
+def test_a_plan_of_the_built_in_world_assumes_no_rows():
+    assert run_costs.assumptions(load_params("tiny")) == []
 
 
 @pytest.mark.parametrize(("model", "share"), [("gemma", 0.0118), ("llama", 0.0199)])
