@@ -99,7 +99,7 @@ def adapter_bytes(runs: Sized) -> tuple[float, float]:
     """(bytes kept, bytes dropped) of the adapters of every round, round 0's too."""
     kept = dropped = 0.0
     for params, _, size in runs:
-        last = getattr(params, "adapters", "all") == "last"
+        last = params.adapters == "last"
         kept += 4 * size.adapter * (1 if last else params.rounds + 1)
         dropped += 4 * size.adapter * (params.rounds if last else 0)
     return kept, dropped

@@ -159,9 +159,8 @@ def test_the_reference_is_renewed_only_from_a_finished_batch(tmp_path, monkeypat
 
 @pytest.mark.parametrize("keep", ["all", "last"])
 def test_the_plan_says_which_adapters_are_dropped(keep):
-    params = load_params("tiny")
+    params = load_params("tiny", overrides={"adapters": keep})
     runs = plan.sized([(params, 0), (params, 1)])
-    runs = [(Keeping(params, keep), seed, size) for _, seed, size in runs]
     size = runs[0][2]
     kept = plan.adapter_bytes(runs)
     stays = {"all": params.rounds + 1, "last": 1}[keep]
@@ -169,16 +168,6 @@ def test_the_plan_says_which_adapters_are_dropped(keep):
         2 * 4 * size.adapter * stays,
         2 * 4 * size.adapter * (params.rounds + 1 - stays),
     )
-
-
-class Keeping:
-    """Params with an `adapters` of their own."""
-
-    def __init__(self, params, adapters):
-        self._params, self.adapters = params, adapters
-
-    def __getattr__(self, name):
-        return getattr(self._params, name)
 
 
 def test_a_plan_of_150_jobs_is_made_in_seconds(tmp_path):
