@@ -22,6 +22,11 @@ def cell(task, model):
     return load_params(PROFILE, task, model)
 
 
+# No run depends on the study room, but what is read out of runs does. It is an input of every job whose figures or
+# numbers that room makes: figures/, over_optimisation, world. Not of the tour, sft, oracle, activedpo and baselines:
+# their tables are results of runs, and their pictures are a look at them. An edit of a plot would start a kernel for
+# each cell of the grid, and then everything that reads those tables.
+STUDY_CODE = sorted(glob("activedpo_lib/study/**/*.py", recursive=True))
 KNOWN = cell(None, None).task.source == "world"  # only there is the truth known
 # Cards that a job needs: one a process of its runs, where this machine has any or the profile asks a cluster for them.
 CARDS = cell(None, None).processes if GRID.gpu or cards() else 0
@@ -61,10 +66,6 @@ STUDIES = {
 }
 if KNOWN:
     STUDIES["11_proposition_1"] = (["proposition"], ["fig6_proposition_1"], 4)
-# No run depends on the study room, but what is read out of runs, and every figure, does.
-STUDY_CODE = sorted(glob("activedpo_lib/study/**/*.py", recursive=True))
-
-
 def study_key(names):
     """A hash of the parameters of every run of these studies, and of the library's code."""
     digests = [load_study(name, PROFILE).digests() for name in names]
@@ -93,11 +94,11 @@ for notebook, (names, figures, minutes) in sorted(STUDIES.items()):
 
 
 rule world:
-    input: "notebooks/00_world.ipynb"
+    input: "notebooks/00_world.ipynb", STUDY_CODE
     output: f"{RUNS}/tables/world.csv"
     log: f"{RUNS}/notebooks/00_world.ipynb"
     params: source_digest()
-    shell: f"{EXECUTE} {{input}} {{log}} -p table ../{{output}}"
+    shell: f"{EXECUTE} {{input[0]}} {{log}} -p table ../{{output}}"
 
 
 rule tour:
@@ -164,6 +165,7 @@ rule baselines:
 rule over_optimisation:
     input:
         "notebooks/07_over_optimisation.ipynb",
+        STUDY_CODE,
         f"{RUNS}/tables/baselines_{GRID.tasks[0]}_{GRID.models[0]}.csv",
     output: f"{RUNS}/tables/over_optimisation.csv"
     log: f"{RUNS}/notebooks/07_over_optimisation.ipynb"

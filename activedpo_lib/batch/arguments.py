@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from activedpo_lib.params import ParamsError, load_grid
+from activedpo_lib.store import HOME
 from activedpo_lib.tasks.files import DataError
 
 
@@ -37,6 +38,17 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
             return 2
 
     return told
+
+
+def need_checkout() -> None:
+    """Raise BadArgument where the library is installed without its repository: a batch runs the
+    notebooks and the Snakefile of a checkout.
+    """
+    if not (HOME / "Snakefile").is_file():
+        raise BadArgument(
+            f"expected a checkout, with Snakefile and notebooks/, at {HOME}, found an installed "
+            "library; clone the repository and run `make` there, or call run_rounds from Python"
+        )
 
 
 def whole_number(least: int, otherwise: str) -> Callable[[str], int]:

@@ -60,6 +60,7 @@ def main(given: Sequence[str] | None = None) -> int:
         help="folder with Snakemake's settings for a cluster, as cluster/slurm",
     )
     asked = parser.parse_args(given)
+    arguments.need_checkout()
     grid = check(asked.profile)
     if not asked.cluster:
         check_cards(asked.profile)

@@ -99,7 +99,7 @@ def adapter_bytes(runs: Sized) -> tuple[float, float]:
     """(bytes kept, bytes dropped) of the adapters of every round, round 0's too."""
     kept = dropped = 0.0
     for params, _, size in runs:
-        last = getattr(params, "adapters", "all") == "last"
+        last = params.adapters == "last"
         kept += 4 * size.adapter * (1 if last else params.rounds + 1)
         dropped += 4 * size.adapter * (params.rounds if last else 0)
     return kept, dropped
@@ -115,6 +115,9 @@ def plan(profile: str, seeds: int, studies: bool = False) -> Iterator[str]:
     rounds = f"{runs[0][0].rounds} rounds{' or as the studies say' * studies}"
     yield f"{len(runs)} runs of {rounds}; {labels:,} labels by the oracle"
     yield from compute_lines(compute(runs))
+    found = [text for params, _, _ in runs for text in run_costs.assumptions(params)]
+    if found:  # each once
+        yield f"  assumed, not read: {', '.join(dict.fromkeys(found))}"
     yield from disk_lines(disk(runs), max(pool_bytes(params) for params, _, _ in runs))
 
 
@@ -157,6 +160,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser = arguments.Arguments(prog="python -m activedpo_lib.batch.plan", description=__doc__)
     arguments.add_batch(parser)
     asked = parser.parse_args(given)
+    arguments.need_checkout()
     seeds = asked.seeds or len(load_grid(asked.profile).seeds)
     for line in plan(asked.profile, seeds, asked.studies):
         print(line, flush=True)

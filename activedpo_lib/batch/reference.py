@@ -94,6 +94,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("what", choices=["compare", "renew"])
     parser.add_argument("--seeds", type=arguments.seeds, default=10, help="of the batch to take")
     asked = parser.parse_args(given)
+    arguments.need_checkout()
     profile = committed_record()["profile"]
     if asked.what == "compare":
         if not (HOME / figures_folder(profile) / "fig1_reward.csv").is_file():

@@ -65,6 +65,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser = arguments.Arguments(prog="python -m activedpo_lib.batch.status", description=__doc__)
     arguments.add_batch(parser)
     asked = parser.parse_args(given)
+    arguments.need_checkout()
     seeds = asked.seeds or len(load_grid(asked.profile).seeds)
     for line in status(asked.profile, seeds, asked.studies):
         print(line, flush=True)

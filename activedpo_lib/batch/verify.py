@@ -74,6 +74,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--strategy", default="activedpo")
     parser.add_argument("--seed", type=arguments.whole_number(0, "seeds count from 0"), default=0)
     asked = parser.parse_args(given)
+    arguments.need_checkout()
     if not is_of(asked.profile):
         raise arguments.BadArgument(
             f"the committed figures are of profile {committed_record()['profile']}, got "

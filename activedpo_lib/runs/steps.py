@@ -34,6 +34,7 @@ from activedpo_lib.records import (
 from activedpo_lib.runs import checkpoints
 from activedpo_lib.runs.meetings import joined_pool
 from activedpo_lib.runs.run import Run
+from activedpo_lib.schema import Params
 
 Labelled = tuple[LabelledPair, ...]
 
@@ -57,16 +58,16 @@ def pool_of_round(
     fixed = not run.strategy.regenerates
     noise = run.stream("generate", 1 if fixed else t)
     with reference(policy) if fixed else contextlib.nullcontext():
-        pool = generate(policy, run.tokenizer, prompts, sampling(run), stream=noise)
+        pool = generate(policy, run.tokenizer, prompts, sampling(run.params), stream=noise)
     return without_labelled(pool, labelled)
 
 
-def sampling(run: Run, responses: int | None = None) -> Sampling:
-    """How the run samples (D9): as many responses as its pool has, or `responses`."""
-    given = run.params.generation
+def sampling(params: Params, responses: int | None = None) -> Sampling:
+    """How a run samples (D9): as many responses as its pool has, or `responses`."""
+    given = params.generation
     return Sampling(
         responses or given.responses,
-        run.params.task.max_new_tokens,
+        params.task.max_new_tokens,
         given.temperature,
         given.top_k,
         given.top_p,
@@ -171,7 +172,7 @@ def _held_out_rewards(run: Run, policy: PeftModel) -> np.ndarray:
 def evaluation_responses(run: Run, policy: PeftModel) -> Pool:
     """The Pool of the policy's responses to the evaluation prompts (D14)."""
     asked = run.task.evaluation[run.processes.share(len(run.task.evaluation))]
-    how = sampling(run, run.params.evaluation.responses)
+    how = sampling(run.params, run.params.evaluation.responses)
     part = generate(policy, run.tokenizer, asked, how, stream=run.stream("evaluate"))
     return joined_pool(part, run.task.evaluation, run.processes)
 

@@ -7,12 +7,12 @@ four backward.
 
 from typing import Any
 
-from activedpo_lib.schema import ModelParams, Params
+from activedpo_lib.schema import ModelParams, Params, TaskParams
 from activedpo_lib.store import HOME, locate, read_json
 from activedpo_lib.study.costs import Sizes, round_flops
 from activedpo_lib.tasks import load_task
 
-# Rows of the hub's datasets as their pages say, for plans made where the data are not at hand.
+# A plan reads no data and no weights of the hub: these stand for them, and the plan says so.
 HUB_ROWS = {"trl-lib/tldr": 116_722, "openai/webgpt_comparisons": 19_578}
 JUDGE_WEIGHTS = 3.0e8  # of a named reward model: deberta-v3-large's 24 layers (footnote 2)
 
@@ -75,8 +75,8 @@ def _mean_words(params: Params) -> float:
 
 
 def rows(params: Params) -> tuple[int, int]:
-    """(demonstrations, comparisons) that the task has, at most: of the hub's, by their pages where
-    they are not at hand.
+    """(demonstrations, comparisons) that the task has, at most; of the hub's what `assumptions`
+    says, 0 of a dataset whose rows are not known.
     """
     task = params.task
     if task.source == "world":
@@ -84,10 +84,33 @@ def rows(params: Params) -> tuple[int, int]:
     if task.source == "files":
         found = load_task(task, params.evaluation.prompts)
         return len(found.sft), len(found.comparisons)
-    known = [HUB_ROWS.get(name, 0) for name in (task.sft, task.comparisons)]
-    known[0] = known[0] or known[1]  # WebGPT's SFT reads the preferred answers (D15)
-    most = task.most_rows or max(HUB_ROWS.values())
-    return min(known[0], most), min(known[1], most)
+    # WebGPT's SFT reads the preferred answers (D15)
+    return _hub_rows(task, task.sft or task.comparisons), _hub_rows(task, task.comparisons)
+
+
+def _hub_rows(task: TaskParams, name: str) -> int:
+    """Rows of a dataset of the hub that the task uses, at most; where they are not known,
+    `most_rows`.
+    """
+    if not name:
+        return 0
+    known = HUB_ROWS.get(name, task.most_rows)
+    return min(known, task.most_rows or known)
+
+
+def assumptions(params: Params) -> list[str]:
+    """What a plan of these params takes for granted about data and weights that it does not read:
+    a text each.
+    """
+    task, found = params.task, []
+    for name in filter(None, (task.sft, task.comparisons)):
+        if task.source in ("tldr", "webgpt"):
+            count = _hub_rows(task, name)
+            unknown = f"no rows of {name}, whose number is not known (task.most_rows gives it)"
+            found.append(f"{count:,} rows of {name}" if count else unknown)
+    if task.reward_model:
+        found.append(f"{JUDGE_WEIGHTS:.0e} weights of {task.reward_model}".replace("e+0", "e"))
+    return found
 
 
 def flops_by_part(params: Params, size: Sizes) -> dict[str, list[float]]:

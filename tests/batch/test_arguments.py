@@ -4,7 +4,7 @@ import importlib
 
 import pytest
 
-from activedpo_lib.batch import batch
+from activedpo_lib.batch import arguments, batch
 
 BATCH = [
     (["tinny"], "no profile 'tinny'"),
@@ -42,6 +42,24 @@ REFUSED = [
     ("reference", ["renew", "--seeds", "0"], "expected a whole number of at least 1, got '0'"),
     ("bases", ["llama-7"], "expected names of llama-0, gemma-0, llama-1, got 'llama-7'"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("command", "given"),
+    [("batch", []), ("plan", []), ("status", []), ("verify", []), ("reference", ["compare"])],
+)
+def test_an_installed_library_without_its_repository_is_told_so(
+    command, given, monkeypatch, tmp_path, capsys
+):
+    module = importlib.import_module(f"activedpo_lib.batch.{command}")
+    monkeypatch.setattr(arguments, "HOME", tmp_path)
+    assert module.main(given) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(
+        f"error: expected a checkout, with Snakefile and notebooks/, at {tmp_path}"
+    )
+    assert "call run_rounds from Python" in told.err
 
 
 @pytest.mark.parametrize(("command", "given", "said"), REFUSED)

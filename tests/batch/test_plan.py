@@ -34,6 +34,29 @@ def test_the_papers_plan_needs_neither_data_nor_models():
     lines = list(plan.plan("paper", 3, studies=True))
     assert any("runs of 10 rounds or as the studies say" in line for line in lines)
     assert any("H100" in line for line in lines)
+    told = next(line for line in lines if "assumed, not read: " in line)
+    assert "116,722 rows of trl-lib/tldr, 3e8 weights of OpenAssistant/" in told
+    assert told.count("trl-lib/tldr") == 1
+
+
+@pytest.mark.parametrize(
+    ("dataset", "most", "rows", "said"),
+    [
+        ("trl-lib/tldr", 0, 116_722, "116,722 rows of trl-lib/tldr"),
+        ("trl-lib/tldr", 500, 500, "500 rows of trl-lib/tldr"),
+        ("mine/posts", 300, 300, "300 rows of mine/posts"),
+        ("mine/posts", 0, 0, "no rows of mine/posts, whose number is not known (task.most_rows"),
+    ],
+)
+def test_the_plan_says_how_many_rows_of_the_hub_it_assumes(dataset, most, rows, said):
+    changes = {"task.sft": dataset, "task.most_rows": most}
+    params = load_params("paper", "tldr", "gemma", overrides=changes)
+    assert run_costs.rows(params) == (rows, 0)
+    assert run_costs.assumptions(params)[0].startswith(said)
+
+
+def test_a_plan_of_the_built_in_world_assumes_no_rows():
+    assert run_costs.assumptions(load_params("tiny")) == []
 
 
 @pytest.mark.parametrize(("model", "share"), [("gemma", 0.0118), ("llama", 0.0199)])
@@ -136,9 +159,8 @@ def test_the_reference_is_renewed_only_from_a_finished_batch(tmp_path, monkeypat
 
 @pytest.mark.parametrize("keep", ["all", "last"])
 def test_the_plan_says_which_adapters_are_dropped(keep):
-    params = load_params("tiny")
+    params = load_params("tiny", overrides={"adapters": keep})
     runs = plan.sized([(params, 0), (params, 1)])
-    runs = [(Keeping(params, keep), seed, size) for _, seed, size in runs]
     size = runs[0][2]
     kept = plan.adapter_bytes(runs)
     stays = {"all": params.rounds + 1, "last": 1}[keep]
@@ -146,16 +168,6 @@ def test_the_plan_says_which_adapters_are_dropped(keep):
         2 * 4 * size.adapter * stays,
         2 * 4 * size.adapter * (params.rounds + 1 - stays),
     )
-
-
-class Keeping:
-    """Params with an `adapters` of their own."""
-
-    def __init__(self, params, adapters):
-        self._params, self.adapters = params, adapters
-
-    def __getattr__(self, name):
-        return getattr(self._params, name)
 
 
 def test_a_plan_of_150_jobs_is_made_in_seconds(tmp_path):
@@ -200,7 +212,8 @@ def test_a_figures_job_reads_the_study_room_and_its_cost_model():
     command[command.index("--quiet") : command.index("--quiet") + 3] = []
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     blocks = {block.split(":")[0]: block for block in told.split("rule ")[1:]}
-    for rule in ("costs", "main_results"):
+    for rule in ("costs", "main_results", "over_optimisation", "world"):
         assert "activedpo_lib/study/costs.py" in blocks[rule]
         assert "activedpo_lib/study/drawing/plots.py" in blocks[rule]
-    assert "activedpo_lib/study/" not in blocks["activedpo"]
+    for rule in ("tour", "sft", "oracle", "activedpo", "baselines"):  # results of runs
+        assert "activedpo_lib/study/" not in blocks[rule]
