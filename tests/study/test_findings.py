@@ -71,7 +71,7 @@ def test_yours_stand_beneath_the_committed_ones_with_their_own_source(tmp_path):
     found = finding("12_v_ablation", tmp_path)._repr_markdown_()
     ours, yours = found.split("The committed figures:")
     assert ours.count("Below the paper's V") == 1
-    assert "Your figures: profile mine, profile mine, 2 seeds, commit abc" in yours
+    assert "Your figures: profile mine, 2 seeds, commit abc" in yours
     assert finding("12_v_ablation", COMMITTED) == finding("12_v_ablation")
     assert finding("12_v_ablation", "") == finding("12_v_ablation")
 
