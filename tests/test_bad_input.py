@@ -282,11 +282,11 @@ def test_an_oracle_that_fails_midway_leaves_whole_rounds_and_the_next_call_goes_
     )
     real, calls = steps.label, []
 
-    def failing(score, pairs, *rest):
+    def failing(score, pairs, *rest, **more):
         calls.append(len(pairs))
         if len(calls) == 2:
             raise OracleFailed("the judge hung up")
-        return real(score, pairs, *rest)
+        return real(score, pairs, *rest, **more)
 
     monkeypatch.setattr(steps, "label", failing)
     with pytest.raises(OracleFailed, match="hung up"):

@@ -2,7 +2,9 @@
 checkpoints.
 """
 
+import gc
 import shutil
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -270,3 +272,12 @@ def test_a_strategy_of_your_own_runs_without_touching_the_library(root):
     assert table["labels"].tolist() == [0, 6]
     with pytest.raises(ValueError, match="no strategy 'widest'; known are"):
         run_rounds(params("widest", rounds=1), 0, root, log=silent)
+
+
+def test_what_a_run_loaded_can_be_collected_once_it_is_gone(root):
+    run = open_run(params(), 0, root, log=silent)
+    policy = policy_after(run, 1)
+    held = weakref.ref(run.base)
+    del run, policy
+    gc.collect()
+    assert held() is None
