@@ -1,6 +1,7 @@
 """The README's computed parts are what the committed tables say; one rule makes every ruling."""
 
 import itertools
+import re
 
 import numpy as np
 import pandas as pd
@@ -66,3 +67,11 @@ def test_a_change_of_the_tables_changes_the_ruling(tmp_path):
     one = better[better["seed"] == 0]
     one.to_csv(tmp_path / "fig1_reward.csv", index=False)
     assert next(claims.main_claims(tmp_path))[3] == "not established"
+
+
+def test_what_the_readme_says_where_is_there():
+    readme = (HOME / "README.md").read_text(encoding="utf-8")
+    named = re.findall(r"\[`(\w+)`\]\((activedpo_lib/[\w/]+\.py)\)", readme)
+    assert len(named) == 5
+    for function, path in named:
+        assert f"\ndef {function}(" in (HOME / path).read_text(encoding="utf-8"), path
