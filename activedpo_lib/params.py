@@ -4,20 +4,17 @@ errors.
 
 import contextlib
 import copy
-import dataclasses
-import difflib
 import functools
 import importlib.metadata
-import math
-import types
-import typing
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import yaml
 
 from activedpo_lib.schema import Grid, Params
 from activedpo_lib.store import HOME, IN_CHECKOUT
+from activedpo_lib.typed import ParamsError, build
 
 
 def _profiles() -> Path:
@@ -36,13 +33,7 @@ PROFILES = _profiles()
 GRID_KEYS = {"tasks", "models", "strategies", "seeds", "jobs_per_gpu", "gpu"}
 
 
-class ParamsError(ValueError):
-    """A parameter is unknown, of the wrong type, or impossible. The message names the key, what was
-    expected, and the remedy.
-    """
-
-
-def read_profile(profile):
+def read_profile(profile: str | Path) -> dict[str, Any]:
     """A profile's YAML as a dict; `profile` is a name in params/ or a path to a YAML file."""
     path = (
         Path(profile) if str(profile).endswith((".yaml", ".yml")) else PROFILES / f"{profile}.yaml"
@@ -63,12 +54,12 @@ def read_profile(profile):
 
 
 @functools.lru_cache(maxsize=64)
-def _parsed(text):
+def _parsed(text: str) -> Any:
     """A YAML text's values; a study asks for its profile some hundred times."""
     return yaml.safe_load(text)
 
 
-def load_grid(profile):
+def load_grid(profile: str | Path) -> Grid:
     """The profile's tasks, models, strategies and seeds."""
     values = read_profile(profile)
     wanted = {"tasks": dict, "models": dict, "strategies": list, "seeds": int}
@@ -100,7 +91,13 @@ def load_grid(profile):
     )
 
 
-def load_params(profile="tiny", task=None, model=None, strategy="activedpo", overrides=None):
+def load_params(
+    profile: str | Path = "tiny",
+    task: str | None = None,
+    model: str | None = None,
+    strategy: str = "activedpo",
+    overrides: Mapping[str, Any] | None = None,
+) -> Params:
     """One cell of a profile as frozen, typed parameters.
 
     task, model: names in the profile (its first by default); overrides: {"dpo.learning_rate":
@@ -118,7 +115,7 @@ def load_params(profile="tiny", task=None, model=None, strategy="activedpo", ove
     return _possible(build(Params, cell, ""))
 
 
-def _possible(params):
+def _possible(params: Params) -> Params:
     """`params`, or ParamsError where values that are each in range cannot go together."""
     generation, selection = params.generation, params.selection
     pairs = generation.prompts * generation.responses * (generation.responses - 1) // 2
@@ -146,6 +143,13 @@ def _possible(params):
             "norm is not known after "
             "the projection; use normalise_when after, or projection none"
         )
+    fewest = min(generation.prompts, params.evaluation.prompts)
+    if fewest < params.processes:
+        raise ParamsError(
+            f"processes is {params.processes}, but generation.prompts and evaluation.prompts are "
+            f"{generation.prompts} and {params.evaluation.prompts}: each process takes a share of "
+            "both; lower processes or raise them"
+        )
     if params.dpo.batch_size % params.processes:
         raise ParamsError(
             f"dpo.batch_size {params.dpo.batch_size} must be a multiple of processes "
@@ -159,13 +163,13 @@ def _possible(params):
     return params
 
 
-def _entry(entries, name, what):
+def _entry(entries: dict[str, Any], name: str, what: str) -> dict[str, Any]:
     if name not in entries:
         raise ParamsError(f"no {what} {name!r} in the profile; it has {sorted(entries)}")
     return {"name": name, **(entries[name] or {})}
 
 
-def _override(cell, dotted, value):
+def _override(cell: dict[str, Any], dotted: str, value: Any) -> None:
     *sections, key = dotted.split(".")
     target = cell
     for section in sections:
@@ -173,78 +177,3 @@ def _override(cell, dotted, value):
             raise ParamsError(f"{dotted}: {section} is a value, not a section")
         target = target[section]
     target[key] = value
-
-
-def build(kind, values, where):
-    """`values` as the dataclass `kind`; every key known, every type right, every number in
-    range.
-    """
-    if not isinstance(values, dict):
-        raise ParamsError(f"{where or 'the parameters'}: expected a mapping, got {values!r}")
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    hints = typing.get_type_hints(kind)
-    for key in values:
-        if key not in fields:
-            near = difflib.get_close_matches(str(key), fields, 1)
-            hint = (
-                f"; did you mean {where}{near[0]}?"
-                if near
-                else f"; known keys are {sorted(fields)}"
-            )
-            raise ParamsError(f"unknown parameter {where}{key}{hint}")
-    missing = [n for n, f in fields.items() if n not in values and f.default is dataclasses.MISSING]
-    if missing:
-        raise ParamsError(f"missing parameter {where}{missing[0]}: it has no default")
-    return kind(
-        **{
-            key: _typed(hints[key], fields[key], value, where + key)
-            for key, value in values.items()
-        }
-    )
-
-
-def _typed(hint, spec, value, where):
-    if dataclasses.is_dataclass(hint):
-        return build(hint, value, where + ".")
-    if typing.get_origin(hint) is Literal:
-        if value not in typing.get_args(hint):
-            raise ParamsError(
-                f"{where} must be one of {list(typing.get_args(hint))}, got {value!r}"
-            )
-        return value
-    if typing.get_origin(hint) is tuple:
-        if (
-            not isinstance(value, list | tuple)
-            or not value
-            or not all(isinstance(item, str) for item in value)
-        ):
-            raise ParamsError(f"{where} must be a list of names, got {value!r}")
-        return tuple(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        remedy = (
-            " (YAML reads 1e-5 as text: write 1.0e-5)"
-            if hint is float and isinstance(value, str)
-            else ""
-        )
-        name = hint.__name__ if isinstance(hint, type | types.UnionType) else hint
-        raise ParamsError(f"{where} must be {name}, got {type(value).__name__} {value!r}{remedy}")
-    return _in_range(spec, value, where)
-
-
-def _in_range(spec, value, where):
-    low, high, unit = (spec.metadata.get(key) for key in ("low", "high", "unit"))
-    unit = f" {unit}" if unit else ""
-    if isinstance(value, float) and value != value:
-        raise ParamsError(f"{where} is not a number (NaN)")
-    above = spec.metadata.get("above")
-    if above is not None and value <= above:
-        raise ParamsError(f"{where} must be above {above:g}{unit}, got {value}")
-    if low is not None and value < low:
-        raise ParamsError(f"{where} must be at least {low}{unit}, got {value}")
-    if high is not None and value > high:
-        raise ParamsError(f"{where} must be at most {high}{unit}, got {value}")
-    if isinstance(value, float) and math.isinf(value):
-        raise ParamsError(f"{where} is infinite; give a number")
-    return value

@@ -7,14 +7,18 @@ import json
 import logging
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import datasets
 import torch
 
+from activedpo_lib.streams import Stream
+
 
 @contextlib.contextmanager
-def seeded(stream):
+def seeded(*, stream: Stream) -> Iterator[None]:
     """Torch's global generator set from `stream` inside the block, and as it was after it."""
     with torch.random.fork_rng():
         torch.manual_seed(stream.seed)
@@ -22,7 +26,7 @@ def seeded(stream):
 
 
 @contextlib.contextmanager
-def quiet():
+def quiet() -> Iterator[None]:
     """No progress bars, notices and deprecations of the libraries' own: a run prints one line a
     round.
     """
@@ -47,12 +51,12 @@ def quiet():
             os.environ["TQDM_DISABLE"] = before
 
 
-def device():
+def device() -> torch.device:
     """The accelerator if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def read_config(folder, *files):
+def read_config(folder: Path | str, *files: str) -> dict[str, Any]:
     """A model folder's config.json as a dict; FileNotFoundError where it lacks `files`, ValueError
     where it brings code.
     """
@@ -67,7 +71,7 @@ def read_config(folder, *files):
     return config
 
 
-def need_files(folder, *names):
+def need_files(folder: Path | str, *names: str) -> None:
     """Raise FileNotFoundError naming the files that a model folder lacks."""
     missing = [name for name in names if not (Path(folder) / name).is_file()]
     if "model.safetensors" in missing and (Path(folder) / "model.safetensors.index.json").is_file():

@@ -37,7 +37,7 @@ def llama(size, rank=16):
         eos_token_id=1,
         bos_token_id=None,
     )
-    with seeded(stream(0, "benchmark")):
+    with seeded(stream=stream(0, "benchmark")):
         base = LlamaForCausalLM(config)
         policy = adapters.with_adapter(
             base, adapters.lora_config(rank, 2 * rank, LINEARS), stream=stream(0, "adapter")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from activedpo_lib.batch import arguments
-from activedpo_lib.runs.artifacts import ASSETS, make_shipped_base
+from activedpo_lib.runs.pretrained import ASSETS, make_shipped_base
 from activedpo_lib.store import write_folder, write_json
 
 SHIPPED = (("llama", 0), ("gemma", 0), ("llama", 1))

@@ -34,7 +34,7 @@ def with_adapter(base: PreTrainedModel, config: LoraConfig, *, stream: Stream) -
     """`base` with a fresh adapter: B = 0, so the policy is still pi_SFT; adapter off, it always is
     (D12).
     """
-    with seeded(stream), quiet():
+    with seeded(stream=stream), quiet():
         return get_peft_model(base, config).eval()
 
 

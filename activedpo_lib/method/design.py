@@ -8,6 +8,7 @@ pool, only pairs that could be the best are read again.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -191,9 +192,8 @@ def select_greedy(
             break
         rows = rows[_ties(pool.bound[rows], best)]
         at = rows[np.argmin(ties[rows])] if len(rows) else None
-        found = processes.first(
-            None if at is None else ties[at], lambda at=at: _payload(pool, at, numbers, prompts)
-        )
+        payload = functools.partial(_payload, pool, at, numbers, prompts)
+        found = processes.first(None if at is None else ties[at], payload)
         number, prompt, residual, feature = found
         pool.add(torch.from_numpy(feature).to(device()), residual, ridge)
         pool.free &= numbers != number if prompts is None else prompts != prompt
@@ -214,7 +214,7 @@ def first_of_best(values: np.ndarray, ties: np.ndarray) -> int:
 
 
 def _payload(
-    pool: Residuals, at: int, numbers: np.ndarray, prompts: np.ndarray | None
+    pool: Residuals, at: Any, numbers: np.ndarray, prompts: np.ndarray | None
 ) -> tuple[int, Any, float, np.ndarray]:
     """What all processes need of a picked pair: its number, prompt, residual and features."""
     prompt = None if prompts is None else prompts[at]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ def generate(
     noise = [stream.child(prompt.id).numpy().random(shape) for prompt in prompts]
     sampled = sample(model, encoded, noise, sampling, tokenizer.eos_token_id)
     drawn = tuple(
-        Response(prompt.id, tokens, tokenizer.decode(tokens, skip_special_tokens=True))
+        Response(prompt.id, tokens, str(tokenizer.decode(list(tokens), skip_special_tokens=True)))
         for prompt, responses in zip(prompts, sampled, strict=True)
         for tokens in responses
     )
@@ -114,7 +115,8 @@ def _sample_batch(
     ids, mask = ids.to(device), mask.to(device)
     uniforms = torch.from_numpy(noise.reshape(count * copies, steps)).to(device)
 
-    cache = DynamicCache(config=model.config)
+    settings: Any = model.config
+    cache = DynamicCache(config=settings)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     logits = _step(model, ids, mask, positions, cache)
     cache.batch_repeat_interleave(copies)  # prefilled once, then m copies

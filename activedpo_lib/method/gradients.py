@@ -60,7 +60,8 @@ def adapter_modules(model: torch.nn.Module) -> dict[str, torch.nn.Linear]:
 
 def gradient_shapes(model: torch.nn.Module) -> dict[str, tuple[int, int]]:
     """{module name: (rows, columns) of its weight}, what `make_projection` wants to know."""
-    return {name: tuple(module.weight.shape) for name, module in adapter_modules(model).items()}
+    modules = adapter_modules(model)
+    return {name: (len(m.weight), m.weight.shape[1]) for name, m in modules.items()}
 
 
 @contextlib.contextmanager
@@ -71,9 +72,8 @@ def _frozen(model: torch.nn.Module) -> Iterator[None]:
     before = {parameter: parameter.requires_grad for parameter in model.parameters()}
     training = model.training
     model.requires_grad_(False).eval()
-    handle = model.get_input_embeddings().register_forward_hook(
-        lambda _m, _i, output: output.requires_grad_(True)
-    )
+    embeddings: Any = model.get_input_embeddings
+    handle = embeddings().register_forward_hook(lambda _m, _i, output: output.requires_grad_(True))
     try:
         yield
     finally:

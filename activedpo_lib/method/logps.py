@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -116,7 +116,8 @@ def reference(policy: PeftModel) -> Iterator[PeftModel]:
     """Inside, the policy is pi_SFT: its adapter is off, and what was folded into its base taken out
     (D12).
     """
-    with policy.disable_adapter(), sft_weights(policy.get_base_model()):
+    base: Any = policy.get_base_model()
+    with policy.disable_adapter(), sft_weights(base):
         yield policy
 
 
@@ -165,7 +166,8 @@ def last_hidden_states(
     """pi_SFT's last hidden state at the last response token, (n, h) float32: APO's features."""
     hidden = np.zeros((len(prompts), policy.config.hidden_size), dtype=np.float32)
     with reference(policy):
-        decoder = policy.get_base_model().get_decoder()
+        base: Any = policy.get_base_model()
+        decoder = base.get_decoder()
         for batch in batches(prompts, responses, token_budget, next(policy.parameters()).device):
             states = decoder(
                 input_ids=batch.input_ids,

@@ -89,7 +89,7 @@ def new_policy(family: str, size: PolicySize, *, stream: Stream) -> PreTrainedMo
     elif size.key_value_heads:
         shared["num_key_value_heads"] = size.key_value_heads
     config = {"llama": LlamaConfig, "gemma": GemmaConfig}[family](**shared)
-    with seeded(stream):
+    with seeded(stream=stream):
         return AutoModelForCausalLM.from_config(config)
 
 
@@ -119,8 +119,9 @@ def load_policy(folder: Path | str, dtype: str = "float32") -> PreTrainedModel:
         raise ValueError(
             f"{folder} is not a causal language model but {found[0]}: it cannot be a policy"
         )
+    read: Any = AutoModelForCausalLM.from_pretrained
     with quiet():
-        model, loading = AutoModelForCausalLM.from_pretrained(
+        model, loading = read(
             folder,
             dtype=getattr(torch, dtype),
             local_files_only=True,

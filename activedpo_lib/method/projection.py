@@ -5,6 +5,9 @@ A projection sees one module's gradient at a time and adds its share to an (n, d
 (d, P) matrix is kept. All kinds are unbiased: E <R g, R h> = <g, h>.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from math import prod
 
 import numpy as np
@@ -16,9 +19,11 @@ from activedpo_lib.streams import stream
 KINDS = ("fold", "countsketch", "srht", "kronecker", "rademacher", "gaussian", "none")
 DENSE_BLOCK = 4096
 HADAMARD_BLOCK = 128
+Shapes = Mapping[str, tuple[int, int]]  # of each module's weight
+Drawn = tuple[np.ndarray, ...]
 
 
-def make_projection(kind, dim, seed, shapes):
+def make_projection(kind: str, dim: int, seed: int, shapes: Shapes) -> Projection:
     """A random projection of gradients to `dim` numbers.
 
     kind: "fold" (signs, then cyclically shifted chunks of `dim` added; a CountSketch without an
@@ -45,7 +50,7 @@ def make_projection(kind, dim, seed, shapes):
     return kinds.get(kind, Dense)(kind, dim, seed, shapes)
 
 
-def _signs(rng, shape):
+def _signs(rng: np.random.Generator, shape: int | tuple[int, ...]) -> np.ndarray:
     return rng.integers(0, 2, shape, dtype=np.int8).astype(np.float32) * 2 - 1
 
 
@@ -54,12 +59,12 @@ class Projection:
     `name`, projected.
     """
 
-    def __init__(self, kind, dim, seed, shapes):
+    def __init__(self, kind: str, dim: int, seed: int, shapes: Shapes) -> None:
         self.kind, self.dim, self.seed, self.shapes = kind, dim, seed, dict(shapes)
         self.sizes = {name: prod(shape) for name, shape in self.shapes.items()}
-        self._drawn = {}
+        self._drawn: dict[tuple[str, torch.device], tuple[torch.Tensor, ...]] = {}
 
-    def _tensors(self, name, like):
+    def _tensors(self, name: str, like: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The module's random tensors on the device of `like`, drawn once."""
         key = (name, like.device)
         if key not in self._drawn:
@@ -67,14 +72,22 @@ class Projection:
             self._drawn[key] = tuple(torch.from_numpy(array).to(like.device) for array in drawn)
         return self._drawn[key]
 
+    def _draw(self, rng: np.random.Generator, size: int, name: str) -> Drawn:
+        """The module's random arrays."""
+        raise NotImplementedError
+
+    def add(self, out: torch.Tensor, name: str, gradient: torch.Tensor) -> None:
+        """out (n, dim) float32 += gradient (n, rows * columns) of module `name`, projected."""
+        raise NotImplementedError
+
 
 class Fold(Projection):
     """Signs per parameter; chunks of `dim`, each shifted cyclically by a random offset, added."""
 
-    def _draw(self, rng, size, _name):
+    def _draw(self, rng: np.random.Generator, size: int, name: str) -> Drawn:
         return _signs(rng, size), rng.integers(0, self.dim, -(-size // self.dim))
 
-    def add(self, out, name, gradient):
+    def add(self, out: torch.Tensor, name: str, gradient: torch.Tensor) -> None:
         signs, offsets = self._tensors(name, gradient)
         # A chunk is two copies on a CPU (3 to 14 times faster than a gather) but two launches on an
         # accelerator.
@@ -82,14 +95,14 @@ class Fold(Projection):
             out, gradient * signs, offsets
         )
 
-    def _add_slices(self, out, signed, offsets):
+    def _add_slices(self, out: torch.Tensor, signed: torch.Tensor, offsets: torch.Tensor) -> None:
         for chunk, offset in zip(signed.split(self.dim, 1), offsets.tolist(), strict=True):
             room = self.dim - offset
             head, tail = chunk[:, :room], chunk[:, room:]
             out[:, offset : offset + head.shape[1]] += head
             out[:, : tail.shape[1]] += tail
 
-    def _add_gathered(self, out, signed, offsets):
+    def _add_gathered(self, out: torch.Tensor, signed: torch.Tensor, offsets: torch.Tensor) -> None:
         padded = torch.nn.functional.pad(signed, (0, len(offsets) * self.dim - signed.shape[1]))
         source = (torch.arange(self.dim, device=out.device) - offsets[:, None]) % self.dim
         out += (
@@ -102,10 +115,10 @@ class Fold(Projection):
 class CountSketch(Projection):
     """A random sign and a random coordinate for each parameter."""
 
-    def _draw(self, rng, size, _name):
+    def _draw(self, rng: np.random.Generator, size: int, name: str) -> Drawn:
         return _signs(rng, size), rng.integers(0, self.dim, size)
 
-    def add(self, out, name, gradient):
+    def add(self, out: torch.Tensor, name: str, gradient: torch.Tensor) -> None:
         signs, targets = self._tensors(name, gradient)
         out.index_add_(1, targets, gradient * signs)
 
@@ -115,20 +128,20 @@ class SRHT(Projection):
     at random places.
     """
 
-    def _draw(self, rng, size, _name):
+    def _draw(self, rng: np.random.Generator, size: int, name: str) -> Drawn:
         padded = 1 << (size - 1).bit_length()
         kept = min(self.dim, padded)
         scaled = _signs(rng, size) * np.float32(np.sqrt(padded / kept))
         return scaled, rng.permutation(padded)[:kept], rng.permutation(self.dim)[:kept]
 
-    def add(self, out, name, gradient):
+    def add(self, out: torch.Tensor, name: str, gradient: torch.Tensor) -> None:
         signs, sources, targets = self._tensors(name, gradient)
         padded = 1 << (self.sizes[name] - 1).bit_length()
         mixed = _hadamard(torch.nn.functional.pad(gradient * signs, (0, padded - self.sizes[name])))
         out[:, targets] += mixed[:, sources]
 
 
-def _hadamard(x):
+def _hadamard(x: torch.Tensor) -> torch.Tensor:
     """The orthonormal Hadamard transform of each row of x (n, a power of two), as products with
     small matrices.
     """
@@ -149,7 +162,7 @@ class Kronecker(Projection):
     random places.
     """
 
-    def _draw(self, rng, _size, name):
+    def _draw(self, rng: np.random.Generator, size: int, name: str) -> Drawn:
         rows, columns = self.shapes[name]
         left = min(rows, 1 << (self.dim.bit_length() // 2))
         right = min(columns, self.dim // left)
@@ -160,7 +173,7 @@ class Kronecker(Projection):
         )
 
     @staticmethod
-    def _side(rng, kept, size):
+    def _side(rng: np.random.Generator, kept: int, size: int) -> np.ndarray:
         """(kept, size): dense signs, or one random sign for each coordinate where nothing is to be
         dropped.
         """
@@ -168,7 +181,7 @@ class Kronecker(Projection):
             return np.diag(_signs(rng, size))
         return _signs(rng, (kept, size)) / np.float32(np.sqrt(kept))
 
-    def add(self, out, name, gradient):
+    def add(self, out: torch.Tensor, name: str, gradient: torch.Tensor) -> None:
         left, right, targets = self._tensors(name, gradient)
         out[:, targets] += (left @ gradient.view(-1, *self.shapes[name]) @ right.T).flatten(1)
 
@@ -176,7 +189,7 @@ class Kronecker(Projection):
 class Dense(Projection):
     """A dense matrix of +-1/sqrt(dim) or N(0, 1/dim), drawn in blocks of rows, never whole."""
 
-    def add(self, out, name, gradient):
+    def add(self, out: torch.Tensor, name: str, gradient: torch.Tensor) -> None:
         for start in range(0, self.sizes[name], DENSE_BLOCK):
             part = gradient[:, start : start + DENSE_BLOCK]
             rng = stream(self.seed, name, start).numpy()
@@ -192,12 +205,12 @@ class Dense(Projection):
 class Identity(Projection):
     """No projection: the exact gradient, module after module."""
 
-    def __init__(self, kind, dim, seed, shapes):
+    def __init__(self, kind: str, dim: int, seed: int, shapes: Shapes) -> None:
         super().__init__(kind, dim, seed, shapes)
         starts = np.cumsum([0, *self.sizes.values()]).tolist()
         self.dim = starts.pop()
         self._starts = dict(zip(self.sizes, starts, strict=True))
 
-    def add(self, out, name, gradient):
+    def add(self, out: torch.Tensor, name: str, gradient: torch.Tensor) -> None:
         start = self._starts[name]
         out[:, start : start + gradient.shape[1]] += gradient

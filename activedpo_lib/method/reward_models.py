@@ -27,7 +27,8 @@ class PooledRewardConfig(PretrainedConfig):
 
     def __init__(self, backbone: dict[str, Any] | None = None, **kwargs: Any) -> None:
         self.backbone = backbone or {}
-        super().__init__(num_labels=1, **kwargs)
+        one_logit: dict[str, Any] = {"num_labels": 1, **kwargs}
+        super().__init__(**one_logit)
 
 
 class PooledRewardModel(PreTrainedModel):
@@ -74,7 +75,7 @@ def new_reward_model(base: PreTrainedModel, *, stream: Stream) -> PooledRewardMo
     config = PooledRewardConfig(
         backbone=base.config.to_dict(), pad_token_id=base.config.pad_token_id
     )
-    with seeded(stream):
+    with seeded(stream=stream):
         model = PooledRewardModel(config)
     model.model.load_state_dict(base.get_decoder().state_dict())
     return model
@@ -110,4 +111,5 @@ def load_reward_model(folder: Path | str) -> PooledRewardModel:
             f"{folder} is not a reward model of this project: its model_type is {kind!r}"
         )
     with quiet():
-        return PooledRewardModel.from_pretrained(folder, local_files_only=True).to(device()).eval()
+        model: Any = PooledRewardModel.from_pretrained(folder, local_files_only=True)
+    return model.to(device()).eval()

@@ -32,7 +32,7 @@ class TrainingDiverged(RuntimeError):
     """A loss became NaN or infinite, or exploded."""
 
 
-def _arguments(folder: str, fit: Fit, stream: Stream) -> dict[str, Any]:
+def _arguments(folder: str, fit: Fit, *, stream: Stream) -> dict[str, Any]:
     """What every trainer shares. TRL's own defaults (bf16, checkpointing, saving) cost 1.4x on a
     CPU.
     """
@@ -80,7 +80,7 @@ def sft(
         labels = (-100,) * len(prompt) + response
         examples.append({"input_ids": prompt + response, "labels": labels})
     with quiet(), tempfile.TemporaryDirectory() as folder:
-        config = SFTConfig(**_arguments(folder, fit, stream), lr_scheduler_type="cosine")
+        config = SFTConfig(**_arguments(folder, fit, stream=stream), lr_scheduler_type="cosine")
         data = Dataset.from_list(examples)
         trainer = SFTTrainer(model, args=config, train_dataset=data, processing_class=tokenizer)
         loss = _train(trainer, "SFT")
@@ -107,7 +107,7 @@ def reward_model(
     ]
     with quiet(), tempfile.TemporaryDirectory() as folder:
         config = RewardConfig(
-            **_arguments(folder, fit, stream),
+            **_arguments(folder, fit, stream=stream),
             lr_scheduler_type="cosine",
             center_rewards_coefficient=CENTRED,
         )
@@ -170,7 +170,8 @@ def dpo_trainer(
         processing_class=tokenizer,
         peft_config=config,
     )
-    set_adapter_state(trainer.model, state)
+    trained: Any = trainer.model
+    set_adapter_state(trained, state)
     return trainer
 
 
@@ -192,13 +193,14 @@ def dpo(
         return policy, math.nan
     with quiet(), tempfile.TemporaryDirectory() as folder:
         arguments = DPOConfig(
-            **_arguments(folder, fit, stream),
+            **_arguments(folder, fit, stream=stream),
             beta=beta,
             lr_scheduler_type="linear",
             precompute_ref_log_probs=True,
         )
         trainer = dpo_trainer(policy, tokenizer, labelled, config, arguments)
         loss = _train(trainer, "DPO")
-    base = trainer.model.get_base_model()
+    trained: Any = trainer.model
+    base = trained.get_base_model()
     base.__dict__.pop("forward", None)  # TRL's patched forward would wrap itself anew every round
-    return trainer.model.eval(), loss
+    return trained.eval(), loss

@@ -7,107 +7,32 @@ or not at all.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from pathlib import Path
-
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from typing import Any
 
 from activedpo_lib.method import models, reward_models, training
 from activedpo_lib.method.formulas import share_above
-from activedpo_lib.method.models import PolicySize
 from activedpo_lib.method.oracles import classifier_score, reward_model_score, utility_score
-from activedpo_lib.records import Fit, Log, Prompt
+from activedpo_lib.records import Comparison, Fit, Log, Prompt, Score, Task
 from activedpo_lib.runs.model_hub import model_folder
+from activedpo_lib.runs.pretrained import base_folder
 from activedpo_lib.schema import OracleParams, Params
 from activedpo_lib.store import (
-    LIBRARY,
     content_key,
     provenance,
     read_json,
     write_folder,
     write_json,
 )
-from activedpo_lib.streams import Stream, stream
+from activedpo_lib.streams import stream
 from activedpo_lib.tasks import load_task
-from activedpo_lib.tasks.words import vocabulary
-from activedpo_lib.tasks.world import base_text
 
-PRETRAIN_BATCH = 16
-Rows = Iterable[Mapping[str, str]]
-ASSETS = LIBRARY / "assets"
 REWARD = ("llama", 1)  # the reward model starts from another base than the policies' seed 0
 EVALUATOR = ("gemma", 0)  # the second one, which nobody optimises, from yet another
 
 
-def pretrain(
-    family: str, tokenizer: PreTrainedTokenizerBase, rows: Rows, size: PolicySize, fit: Fit,
-    *, randomness: Stream,
-) -> PreTrainedModel:  # fmt: skip
-    """A randomly initialised model trained on rows {prompt, completion}."""
-    model = models.new_policy(family, size, stream=randomness.child("weights"))
-    return training.sft(model, tokenizer, rows, fit, stream=randomness.child("train"))[0]
-
-
-def make_shipped_base(family, seed, rows, folder):
-    """The built-in world's base model, as shipped in assets/ (see `python -m
-    activedpo_lib.batch.bases`).
-    """
-    tokenizer = models.word_tokenizer(vocabulary())
-    randomness = stream(seed, "base", family)
-    size, fit = PolicySize(len(tokenizer), 96, 2, 4), Fit(1.0, 2.0e-3, PRETRAIN_BATCH)
-    model = pretrain(family, tokenizer, base_text(rows), size, fit, randomness=randomness)
-    models.save(model, tokenizer, folder)
-
-
-def base_folder(params, root, seed=0, log=print):
-    """The folder of the pre-trained model that SFT starts from: shipped, local, or trained on the
-    user's own text.
-    """
-    model = params.model
-    if model.base == "world":
-        return ASSETS / f"{model.family}-{seed}"
-    if model.base != "config":
-        return model_folder(model.base)
-    neutral = dataclasses.replace(params, model=dataclasses.replace(model, name=model.family))
-    folder = (
-        Path(root)
-        / "bases"
-        / f"{params.task.name}-{model.family}-{seed}-{content_key(neutral, 'task', 'model')}"
-    )
-    if not (folder / "made.json").is_file():
-        log(
-            f"[{params.task.name} {model.family}] pre-training a small model on your text "
-            f"({model.pretrain_epochs} epochs)"
-        )
-        with write_folder(folder) as aside:
-            _pretrain_on_files(params, seed, aside)
-            write_json(aside / "made.json", provenance(params.digest("task", "model"), seed))
-    return folder
-
-
-def _pretrain_on_files(params, seed, folder):
-    task, model = load_task(params.task, params.evaluation.prompts), params.model
-    rows = list(task.sft) + [
-        {"prompt": c.prompt, "completion": text}
-        for c in task.comparisons
-        for text in (c.chosen, c.rejected)
-    ]
-    tokenizer = models.bpe_tokenizer(
-        (row["prompt"] + row["completion"] for row in rows), model.vocabulary
-    )
-    randomness = stream(seed, "base", params.task.name, model.family)
-    order = randomness.child("rows").numpy().permutation(len(rows))[: model.pretrain_rows or None]
-    rows = [rows[i] for i in order]
-    size = PolicySize(
-        len(tokenizer), model.hidden_size, model.layers, model.heads, model.key_value_heads,
-        model.intermediate_size,
-    )  # fmt: skip
-    fit = Fit(model.pretrain_epochs, model.pretrain_learning_rate, PRETRAIN_BATCH)
-    trained = pretrain(model.family, tokenizer, rows, size, fit, randomness=randomness)
-    models.save(trained, tokenizer, folder)
-
-
-def sft_folder(params, seed, root, log=print):
+def sft_folder(params: Params, seed: int, root: Path | str, log: Log = print) -> Path:
     """The folder of pi_SFT, the policy and reference that a seed's runs start from; trained if it
     is not there.
     """
@@ -142,7 +67,7 @@ def sft_folder(params, seed, root, log=print):
     return folder
 
 
-def _neutral(params):
+def _neutral(params: Params) -> Params:
     """`params` without what only the pool and the labels see: runs that differ in those share
     pi_SFT and reward models.
     """
@@ -156,7 +81,9 @@ def _neutral(params):
     )
 
 
-def oracle_folder(params, root, log=print, start=REWARD):
+def oracle_folder(
+    params: Params, root: Path | str, log: Log = print, start: tuple[str, int] = REWARD
+) -> Path:
     """The folder of the task's reward model, with its accuracy on held-out human comparisons in
     made.json.
 
@@ -176,35 +103,36 @@ def oracle_folder(params, root, log=print, start=REWARD):
     )
     if not (folder / "made.json").is_file():
         base = base_folder(reward, root, seed, log)
-        task = load_task(params.task, params.evaluation.prompts)
-        tokenizer = models.load_tokenizer(base)
-        randomness, how = stream(seed, "oracle", params.task.name), params.oracle
-        head = randomness.child("head")
-        model = reward_models.new_reward_model(models.load_policy(base), stream=head)
-        fit = Fit(how.epochs, how.learning_rate, how.batch_size)
-        model, loss = training.reward_model(
-            model, tokenizer, task.comparisons, fit, stream=randomness
-        )
-        accuracy = accuracy_on(reward_model_score(model, tokenizer), task.held_out)
-        made = {
-            "loss": loss,
-            "accuracy": accuracy,
-            "comparisons": len(task.comparisons),
-            "held_out": len(task.held_out),
-        }
-        with write_folder(folder) as aside:
-            models.save(model, tokenizer, aside)
-            write_json(
-                aside / "made.json", made | provenance(params.digest("task", "oracle"), seed)
-            )
+        made = _train_reward_model(params, seed, base, folder)
         log(
-            f"[{params.task.name}] reward model: right on {accuracy:.1%} of {len(task.held_out)} "
-            "held-out human labels"
+            f"[{params.task.name}] reward model: right on {made['accuracy']:.1%} of "
+            f"{made['held_out']} held-out human labels"
         )
     return folder
 
 
-def accuracy_on(score, comparisons):
+def _train_reward_model(params: Params, seed: int, base: Path, folder: Path) -> dict[str, Any]:
+    """Train it from the base model, save it whole; returns what made.json says of it."""
+    task, how = load_task(params.task, params.evaluation.prompts), params.oracle
+    tokenizer, randomness = models.load_tokenizer(base), stream(seed, "oracle", params.task.name)
+    head = randomness.child("head")
+    model = reward_models.new_reward_model(models.load_policy(base), stream=head)
+    fit = Fit(how.epochs, how.learning_rate, how.batch_size)
+    model, loss = training.reward_model(model, tokenizer, task.comparisons, fit, stream=randomness)
+    made = {
+        "loss": loss,
+        "accuracy": accuracy_on(reward_model_score(model, tokenizer), task.held_out),
+        "comparisons": len(task.comparisons),
+        "held_out": len(task.held_out),
+    }
+    with write_folder(folder) as aside:
+        models.save(model, tokenizer, aside)
+        made_by = provenance(params.digest("task", "oracle"), seed)
+        write_json(aside / "made.json", made | made_by)
+    return made
+
+
+def accuracy_on(score: Score, comparisons: Sequence[Comparison]) -> float:
     """Share of human comparisons on which `score` agrees with the human; ties count half."""
     prompts = [Prompt("", c.prompt) for c in comparisons]
     return share_above(
@@ -213,7 +141,7 @@ def accuracy_on(score, comparisons):
     )
 
 
-def load_oracle(params, task, root, log=print):
+def load_oracle(params: Params, task: Task, root: Path | str, log: Log = print) -> Score:
     """The oracle's `score(prompts, texts) -> (n,)`. Raises ValueError where the true utility is
     asked of real text.
     """
@@ -228,7 +156,7 @@ def load_oracle(params, task, root, log=print):
     return scorer(model_folder(named) if named else oracle_folder(params, root, log))
 
 
-def load_evaluator(params, root, log=print):
+def load_evaluator(params: Params, root: Path | str, log: Log = print) -> Score | None:
     """The `score` of the second reward model that the params name, which nobody optimises; None
     without one.
     """
@@ -251,7 +179,7 @@ def train_missing(params: Params, seed: int, root: Path | str, log: Log = print)
         oracle_folder(params, root, log, EVALUATOR)
 
 
-def scorer(folder):
+def scorer(folder: Path | str) -> Score:
     """The `score(prompts, texts)` of a folder's reward model: one of this project, or a sequence
     classifier.
     """
@@ -261,6 +189,6 @@ def scorer(folder):
     return classifier_score(reward_models.load_classifier(folder), tokenizer)
 
 
-def made(folder):
+def made(folder: Path | str) -> dict[str, Any]:
     """What made.json says of an artifact."""
     return read_json(Path(folder) / "made.json")

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
-from activedpo_lib.params import build
 from activedpo_lib.runs.rounds import all_rounds
 from activedpo_lib.schema import Params
+from activedpo_lib.typed import build
 
 
 def main(job: Path | str) -> None:

@@ -25,30 +25,30 @@ class Sizes:
     prompt: float
     response: float
 
-    def _pass(self, of_weights, of_adapter):
+    def _pass(self, of_weights: float, of_adapter: float) -> float:
         tokens = self.prompt + self.response
         return (
             of_weights * (self.weights * tokens + self.head * self.response)
             + of_adapter * self.adapter * tokens
         )
 
-    def features(self):
+    def features(self) -> float:
         """FLOP of one response's gradient: forward and the inputs' gradient, and the adapter's own
         three products.
         """
         return self._pass(4, 6)
 
-    def logps(self):
+    def logps(self) -> float:
         """FLOP of one response's log-probability."""
         return self._pass(2, 2)
 
-    def hidden(self):
+    def hidden(self) -> float:
         """FLOP of one response's hidden states under the reference: a forward pass without the
         head.
         """
         return 2 * self.weights * (self.prompt + self.response)
 
-    def generation(self, copies):
+    def generation(self, copies: int) -> float:
         """FLOP of `copies` responses to one prompt, the prefill shared."""
         linear = self.weights + self.adapter
         return (
@@ -56,14 +56,21 @@ class Sizes:
             + 2 * self.head * copies * self.response
         )
 
-    def dpo(self, epochs):
+    def dpo(self, epochs: float) -> float:
         """FLOP of training on one pair for `epochs`: both responses forward and backward, and the
         reference once.
         """
         return 2 * (epochs * self._pass(4, 6) + self._pass(2, 0))
 
 
-def round_flops(size, needs, prompts, responses, labelled, entropy_samples=0):
+def round_flops(
+    size: Sizes,
+    needs: frozenset[str] | set[str],
+    prompts: int,
+    responses: int,
+    labelled: int,
+    entropy_samples: int = 0,
+) -> tuple[float, float]:
     """FLOP of a round up to the pick, (generation, measuring), for a strategy that needs these
     columns of Candidates.
 
@@ -85,6 +92,6 @@ def round_flops(size, needs, prompts, responses, labelled, entropy_samples=0):
     return prompts * size.generation(responses), measured
 
 
-def selection_bytes(pairs, dimensions):
+def selection_bytes(pairs: int, dimensions: int) -> int:
     """Bytes of the pool's features, float32: what one pass over it reads."""
     return 4 * pairs * dimensions

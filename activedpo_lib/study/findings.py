@@ -10,7 +10,7 @@ from pathlib import Path
 from activedpo_lib.params import load_params
 from activedpo_lib.store import HOME, read_json
 from activedpo_lib.study.sentences import SENTENCES
-from activedpo_lib.study.studies import FIGURES, WORLD
+from activedpo_lib.study.studies import FIGURES, place
 
 COMMITTED = HOME / "figures"
 
@@ -61,14 +61,17 @@ def source(notebook: str, folder: Path) -> str:
         return f"{figure}.csv, without a record of where it came from"
     record = read_json(path)
     seeds = len(record["seed"])
+    made_on = dict.fromkeys(
+        (record.get("where") or _where(record["profile"]), f"profile {record['profile']}")
+    )
     return (
-        f"{record.get('where') or _where(record['profile'])}, profile {record['profile']}, {seeds} "
-        f"seed{'s' * (seeds > 1)}, commit {record['commit']}; ± is half a 95 % interval over seeds"
+        f"{', '.join(made_on)}, {seeds} seed{'s' * (seeds > 1)}, commit {record['commit']}; "
+        "± is half a 95 % interval over seeds"
     )
 
 
 def _where(profile: str) -> str:
     try:
-        return WORLD if load_params(profile).task.source == "world" else f"profile {profile}"
+        return place(load_params(profile).task.source == "world", profile)
     except (ValueError, OSError):
-        return "a profile that is not here"
+        return f"profile {profile}"  # a file that is not here any more

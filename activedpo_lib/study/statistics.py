@@ -204,6 +204,16 @@ def needed_table(results: pd.DataFrame, needed: dict) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def saved_table(folder: Path, name: str) -> pd.DataFrame:
+    """A figure's table, as it lies beside the picture."""
+    return pd.read_csv(folder / f"{name}.csv")
+
+
+def last_round(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows after the last round."""
+    return table[table["round"] == table["round"].max()]
+
+
 def last_differences(
     table: pd.DataFrame, measure: str, by: str, baseline: str
 ) -> dict[tuple, np.ndarray]:

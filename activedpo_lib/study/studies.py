@@ -83,7 +83,7 @@ class Study:
     @property
     def where(self) -> str:
         """On what its results were got, as titles of figures say it."""
-        return WORLD if self.known else f"profile {self.profile}"
+        return place(self.known, self.profile)
 
     def digests(self) -> dict[str, str]:
         """{"task/variant/strategy": the params' hash}, for provenance."""
@@ -157,6 +157,13 @@ class Study:
         about = {"notebook": made_by(name), "profile": self.profile, "where": self.where}
         runs = {"runs": provenances(self.root, every, self.seeds)}
         return about | provenance(digests, list(self.seeds)) | runs
+
+
+def place(known: bool, profile: Path | str) -> str:
+    """On what results were got: the built-in world, where alone the truth is `known`, or the data
+    of a profile.
+    """
+    return WORLD if known else f"profile {profile}"
 
 
 def made_by(figure: str) -> str:

@@ -8,6 +8,7 @@ from activedpo_lib.method.formulas import interval
 from activedpo_lib.study.drawing.plots import LABELS
 from activedpo_lib.study.statistics import sign
 
+REWARD = "Oracle reward after the last round (logits)"
 WORDS = {1: "above", -1: "below", 0: "level with"}
 
 
@@ -19,6 +20,11 @@ def number(values: np.ndarray, digits: int = 2) -> str:
     if half != half:
         return f"{_rounded(mean, digits):+.{digits}f} (one seed: no interval)"
     return f"{_rounded(mean, digits):+.{digits}f} ± {half:.{digits}f}"
+
+
+def amount(values: np.ndarray, digits: int = 0) -> str:
+    """A mean that is no difference, so without a sign, and its half width; values: (seeds,)."""
+    return number(values, digits).removeprefix("+")
 
 
 def plain(value: float, digits: int = 2) -> str:
@@ -55,32 +61,46 @@ def placed(cells: Mapping[str, np.ndarray], baseline: str, digits: int = 2) -> s
     """Which cells are above, below and level with the baseline, in a sentence each that is used:
     "Above Random: a (+0.1 ± 0.0). Level with Random: b (...)."; values: paired differences.
     """
+    return " ".join(_standings(cells, baseline, digits))
+
+
+def stands(cells: Mapping[str, np.ndarray], what: str, baseline: str, digits: int = 2) -> str:
+    """The same as a list, under a line that says `what` was compared and in which unit."""
+    lines = [f"- {line}" for line in _standings(cells, baseline, digits)]
+    return "\n".join([f"{what}, difference to {baseline}:\n", *lines])
+
+
+def _standings(cells: Mapping[str, np.ndarray], baseline: str, digits: int) -> list[str]:
     if one_seed(cells):
-        return f"Differences to {baseline}, one seed each, so no interval: {_bare(cells, digits)}."
+        bare = [f"{name} {_rounded(np.mean(v), digits):+.{digits}f}" for name, v in cells.items()]
+        return [f"One seed each, so no interval: {'; '.join(bare)}."]
     sentences = []
     for wanted, word in WORDS.items():
-        own = {name: values for name, values in cells.items() if sign(values) == wanted}
+        own = [
+            f"{name} ({number(values, digits)})"
+            for name, values in cells.items()
+            if sign(values) == wanted
+        ]
         if own:
-            sentences.append(f"{word.capitalize()} {baseline}: {_bracketed(own, digits)}.")
-    return " ".join(sentences)
+            sentences.append(f"{word.capitalize()} {baseline}: {'; '.join(own)}.")
+    return sentences
 
 
-def _bracketed(cells: Mapping[str, np.ndarray], digits: int) -> str:
-    return joined([f"{name} ({number(values, digits)})" for name, values in cells.items()])
+def itemised(cells: Mapping[str, str], what: str) -> str:
+    """A line that says what the numbers are and in which unit, then a list of them."""
+    return "\n".join([f"{what}:\n", *(f"- {name}: {value}" for name, value in cells.items())])
 
 
-def _bare(cells: Mapping[str, np.ndarray], digits: int) -> str:
-    return joined(
-        [f"{name} {_rounded(np.mean(v), digits):+.{digits}f}" for name, v in cells.items()]
-    )
+def counted(cells: Mapping[str, np.ndarray], wanted: int, one: str, many: str = "") -> str:
+    """How many of these cells have this sign: "none of 4 cells", "1 of 4 cells", "all 4 cells".
 
-
-def counted(cells: Mapping[str, np.ndarray], wanted: int) -> str:
-    """How many of these cells have this sign: "none of 4", "1 of 4", "all 4"."""
+    one: what a cell is; many: the plural, if it is not `one` with an s.
+    """
     found = sum(sign(values) == wanted for values in cells.values())
-    if found == len(cells):
-        return {1: "the one", 2: "both"}.get(found, f"all {found}")
-    return f"{found or 'none'} of {len(cells)}"
+    noun = one if len(cells) == 1 else many or f"{one}s"
+    if found < len(cells):
+        return f"{found or 'none'} of {len(cells)} {noun}"
+    return f"{ {1: 'the one', 2: 'both'}.get(found, f'all {found}') } {noun}"
 
 
 def one_seed(cells: Mapping[str, np.ndarray]) -> bool:
@@ -89,17 +109,19 @@ def one_seed(cells: Mapping[str, np.ndarray]) -> bool:
 
 
 def compared(values: np.ndarray, baseline: str, digits: int = 2) -> str:
-    """ "below Random by its interval (-0.86 ± 0.74)" in words: the verdict, then the number."""
+    """ "below Random (-0.86 ± 0.74)": the verdict, then the number."""
     if len(values) < 2:
         return f"{number(values, digits)} against {baseline}"
     return f"{WORDS[sign(values)]} {baseline} ({number(values, digits)})"
 
 
+def paragraphs(*parts: str) -> str:
+    """The parts that say anything, as paragraphs."""
+    return "\n\n".join(part for part in parts if part)
+
+
 def headline(cells: Mapping[str, np.ndarray], text: str) -> str:
     """A finding's first sentence, in bold; of one seed, that nothing is judged instead."""
-    return "**One seed: nothing is judged.**" if one_seed(cells) else f"**{text}**"
-
-
-def opening(cells: Mapping[str, np.ndarray], text: str, baseline: str, digits: int = 2) -> str:
-    """A finding's headline, then where each cell stands."""
-    return f"{headline(cells, text)} {placed(cells, baseline, digits)}"
+    if one_seed(cells):
+        return "**One seed: nothing is judged.**"
+    return f"**{text[0].upper()}{text[1:]}**"

@@ -3,14 +3,17 @@ files.
 """
 
 import dataclasses
+from pathlib import Path
 
+from activedpo_lib.records import Task
+from activedpo_lib.schema import TaskParams
 from activedpo_lib.store import locate, read_json
 from activedpo_lib.tasks.files import DataError, files_task
 from activedpo_lib.tasks.hub_data import hub_task
-from activedpo_lib.tasks.world import world_task
+from activedpo_lib.tasks.world import Rows, world_task
 
 
-def load_task(params, evaluation_prompts, comparisons=True):
+def load_task(params: TaskParams, evaluation_prompts: int, comparisons: bool = True) -> Task:
     """The Task that `params` (TaskParams) describes; without `comparisons`, those are left unread
     (they cost time).
 
@@ -20,7 +23,7 @@ def load_task(params, evaluation_prompts, comparisons=True):
     return _subset(_whole(params, evaluation_prompts, comparisons), params)
 
 
-def _whole(params, evaluation_prompts, comparisons):
+def _whole(params: TaskParams, evaluation_prompts: int, comparisons: bool) -> Task:
     if params.source == "files":
         return files_task(
             params.name,
@@ -32,20 +35,12 @@ def _whole(params, evaluation_prompts, comparisons):
         )
     if params.source != "world":
         return hub_task(params, evaluation_prompts)
-    rows = params.comparison_rows if comparisons else 0
-    return world_task(
-        params.name,
-        params.sft_rows,
-        rows,
-        params.prompt_rows,
-        evaluation_prompts,
-        params.split,
-        params.damaged,
-        params.skew,
-    )
+    compared = params.comparison_rows if comparisons else 0
+    rows = Rows(params.sft_rows, compared, params.prompt_rows, evaluation_prompts)
+    return world_task(params.name, rows, params.split, params.damaged, params.skew)
 
 
-def _subset(task, params):
+def _subset(task: Task, params: TaskParams) -> Task:
     """The task with the demonstrations and pool prompts that `sft_subset` and `pool_subset` name
     (Fig. 2's subsets).
     """
@@ -59,7 +54,7 @@ def _subset(task, params):
     return dataclasses.replace(task, **changes)
 
 
-def read_subset(path, count):
+def read_subset(path: Path | str, count: int) -> list[int]:
     """The row numbers in a JSON list. Raises DataError where they are not distinct whole numbers
     below `count`.
     """

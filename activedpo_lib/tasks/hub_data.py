@@ -1,4 +1,4 @@
-"""The paper's two tasks in the hub's layout (`loading.md`'s facts): TL;DR and WebGPT, by name or
+"""The paper's two tasks in the hub's layout: TL;DR and WebGPT, by name or
 from a local copy.
 
 A local copy is a folder with the dataset's parquet files as the hub keeps them. Both are read

@@ -1,7 +1,14 @@
 """The built-in TL;DR-like language: posts, summaries, six personas, four groups of taste."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
 from activedpo_lib.streams import choose, choose_zipf
-from activedpo_lib.tasks.truth import Taste, make_grammar
+from activedpo_lib.tasks.truth import Grammar, Taste, classes_of, with_allowed
 from activedpo_lib.tasks.words import ACTS, TLDR_SLOTS, TOPICS
 
 NAME = "tldr"
@@ -26,7 +33,7 @@ PERSONAS = (
 )
 
 
-def facts(rng, skew=1.0):
+def facts(rng: np.random.Generator, skew: float = 1.0) -> dict[str, Any]:
     """A post's truth: topics with Zipf(1) frequencies; each optional slot is there with probability
     0.9.
     """
@@ -40,7 +47,7 @@ def facts(rng, skew=1.0):
     return {"topic": topic, "group": GROUP[topic], "slots": slots, "other": str(other)}
 
 
-def prompt_text(truth, rng):
+def prompt_text(truth: Mapping[str, Any], rng: np.random.Generator) -> str:
     """The post: its sentences shuffled, with a distractor person and filler."""
     said = truth["slots"]
     sentences = [
@@ -54,7 +61,7 @@ def prompt_text(truth, rng):
     return " ".join([f"topic {truth['topic']} :", *rng.permutation(sentences), "tl;dr"])
 
 
-def response_text(slots, tone, _):
+def response_text(slots: Mapping[str, str], tone: str, _: Mapping[str, str]) -> str:
     """One summary in the grammar: who did what to which thing, then the optional slots in a fixed
     order.
     """
@@ -70,7 +77,7 @@ def response_text(slots, tone, _):
     return " ".join([*words, "!" if tone == "blunt" else "."])
 
 
-def tone_of(words):
+def tone_of(words: Sequence[str]) -> str:
     """The tone that a response opens with; blunt needs its exclamation mark too."""
     for tone, opening in TONES.items():
         if opening and tuple(words[: len(opening)]) == opening:
@@ -78,13 +85,13 @@ def tone_of(words):
     return "plain"
 
 
-def _grammar():
+def _grammar() -> Grammar:
     slots = {"act": ACTS, **TLDR_SLOTS}
     slots["who"] = [word for people, _ in TOPICS.values() for word in people.split()]
     slots["thing"] = [word for _, things in TOPICS.values() for word in things.split()]
-    return make_grammar(
-        slots, ("who", "act", "thing"), OPTIONAL, TASTES, 14, TONES, tone_of, response_text
-    )
+    base = ("who", "act", "thing")
+    grammar = Grammar(slots, base, TASTES, 14, tone_of, classes_of(slots))
+    return with_allowed(grammar, OPTIONAL, TONES, response_text)
 
 
 GRAMMAR = _grammar()

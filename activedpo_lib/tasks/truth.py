@@ -2,10 +2,18 @@
 response.
 """
 
+from __future__ import annotations
+
+import dataclasses
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from activedpo_lib.records import Prompt
 
 START, END = "<start>", "<end>"
 MOST_BROKEN = 6
@@ -15,7 +23,7 @@ MOST_BROKEN = 6
 class Taste:
     """What one group of people likes. `cites` is the utility of one right citation."""
 
-    liked: frozenset
+    liked: frozenset[str]
     disliked: str
     tone: str
     cites: float = 0.0
@@ -29,47 +37,55 @@ class Grammar:
     grammar produces.
     """
 
-    slots: Mapping
-    base: tuple
-    tastes: Mapping
+    slots: Mapping[str, Sequence[str]]
+    base: tuple[str, ...]
+    tastes: Mapping[str, Taste]
     limit: int
-    tone_of: object
-    allowed: frozenset
-    class_of: Mapping
+    tone_of: Callable[[Sequence[str]], str]
+    class_of: Mapping[str, str]
+    allowed: frozenset[tuple[str, str]] = frozenset()
 
 
-def make_grammar(slots, base, optional, tastes, limit, tones, tone_of, response_text, marks=None):
+Write = Callable[[Mapping[str, str], str, Mapping[str, str]], str]
+
+
+def classes_of(
+    slots: Mapping[str, Sequence[str]], marks: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """{word: its class}: its slot, or what `marks` says of it."""
+    return {word: slot for slot, words in slots.items() for word in words} | dict(marks or {})
+
+
+def with_allowed(
+    grammar: Grammar, optional: Sequence[str], tones: Iterable[str], response_text: Write
+) -> Grammar:
     """The Grammar whose allowed bigrams are those of every response that `response_text(said, tone,
-    cited)` can make.
-
-    A word's class is its slot, or what `marks` says of it. Every sentence may end with a citation
-    or without one: all cited and none cited cover the mixtures.
+    cited)` can make. Every sentence may end with a citation or without one: all cited and none
+    cited cover the mixtures.
     """
-    class_of = {word: slot for slot, words in slots.items() for word in words} | (marks or {})
-    allowed = set()
+    allowed: set[tuple[str, str]] = set()
     for mask in range(2 ** len(optional)):
-        present = [*base, *(slot for bit, slot in enumerate(optional) if mask >> bit & 1)]
-        said = {slot: slots[slot][0] for slot in present}
+        present = [*grammar.base, *(s for bit, s in enumerate(optional) if mask >> bit & 1)]
+        said = {slot: grammar.slots[slot][0] for slot in present}
         for tone in tones:
             for cited in ({}, dict.fromkeys(said.values(), "[1]")):
-                allowed |= set(
-                    itertools.pairwise(classes(response_text(said, tone, cited).split(), class_of))
-                )
-    return Grammar(slots, base, tastes, limit, tone_of, frozenset(allowed), class_of)
+                words = response_text(said, tone, cited).split()
+                allowed |= set(itertools.pairwise(classes(words, grammar.class_of)))
+    return dataclasses.replace(grammar, allowed=frozenset(allowed))
 
 
-def classes(words, class_of):
+def classes(words: Sequence[str], class_of: Mapping[str, str]) -> list[str]:
     """The token classes of a response, between START and END."""
     return [START, *(class_of.get(word, word) for word in words), END]
 
 
-def broken_bigrams(words, grammar):
+def broken_bigrams(words: Sequence[str], grammar: Grammar) -> int:
     """How many neighbouring token classes the grammar never produces, at most 6."""
     seen = classes(words, grammar.class_of)
     return min(MOST_BROKEN, sum(pair not in grammar.allowed for pair in itertools.pairwise(seen)))
 
 
-def reading(prompt, text, grammar):
+def reading(prompt: Prompt, text: str, grammar: Grammar) -> dict[str, Any]:
     """What a careful reader finds in a response: right and wrong facts by slot, citations, tone,
     broken bigrams.
     """
@@ -89,7 +105,9 @@ def reading(prompt, text, grammar):
     }
 
 
-def citation_score(words, quotes, grammar):
+def citation_score(
+    words: Sequence[str], quotes: Mapping[str, str], grammar: Grammar
+) -> tuple[int, int]:
     """(right, wrong) citations: right where the cited quote holds the fact just said."""
     right = wrong = 0
     fact = None
@@ -103,7 +121,7 @@ def citation_score(words, quotes, grammar):
     return right, wrong
 
 
-def utility(prompt, text, grammar):
+def utility(prompt: Prompt, text: str, grammar: Grammar) -> float:
     """The truth, in utils: Bradley-Terry's human prefers y1 with probability sigma(u(x, y1) - u(x,
     y2)).
 
@@ -125,7 +143,9 @@ def utility(prompt, text, grammar):
     return value - 0.8 * found["broken"]
 
 
-def prefers_first(prompt, first, second, grammar, rng):
+def prefers_first(
+    prompt: Prompt, first: str, second: str, grammar: Grammar, rng: np.random.Generator
+) -> bool:
     """A human's noisy answer: Bradley-Terry on the utility (Eq. 1)."""
     gap = utility(prompt, first, grammar) - utility(prompt, second, grammar)
     return rng.random() < 1 / (1 + math.exp(-gap))

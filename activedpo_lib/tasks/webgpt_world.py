@@ -2,8 +2,15 @@
 groups of taste.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
 from activedpo_lib.streams import choose, choose_zipf
-from activedpo_lib.tasks.truth import Taste, make_grammar
+from activedpo_lib.tasks.truth import Grammar, Taste, classes_of, with_allowed
 from activedpo_lib.tasks.words import CITATIONS, DOMAINS, VERBS, WEBGPT_SLOTS
 
 NAME = "webgpt"
@@ -36,7 +43,7 @@ SENTENCES = {
 }
 
 
-def facts(rng, skew=1.0):
+def facts(rng: np.random.Generator, skew: float = 1.0) -> dict[str, Any]:
     """A question's truth: domains with Zipf(1) frequencies; the cause and three other facts are
     quoted.
     """
@@ -63,7 +70,7 @@ def facts(rng, skew=1.0):
     }
 
 
-def prompt_text(truth, _):
+def prompt_text(truth: Mapping[str, Any], _: np.random.Generator) -> str:
     """The question and its four quotes; a distractor quote tells of another subject."""
     said = truth["slots"]
     texts = [f"domain {truth['topic']} : why do {said['subject']} {said['verb']} ?"]
@@ -74,7 +81,7 @@ def prompt_text(truth, _):
     return " ".join([*texts, "answer :"])
 
 
-def response_text(slots, tone, cited):
+def response_text(slots: Mapping[str, str], tone: str, cited: Mapping[str, str]) -> str:
     """One answer: the cause, then the optional facts as sentences, each cited where `cited` has its
     mark.
     """
@@ -89,7 +96,7 @@ def response_text(slots, tone, cited):
     return " ".join([*words, *TONES[tone]])
 
 
-def tone_of(words):
+def tone_of(words: Sequence[str]) -> str:
     """The closing that a response ends with."""
     for tone, closing in TONES.items():
         if closing and tuple(words[-len(closing) :]) == closing:
@@ -97,22 +104,14 @@ def tone_of(words):
     return "none"
 
 
-def _grammar():
+def _grammar() -> Grammar:
     slots = {"verb": VERBS, **WEBGPT_SLOTS}
     slots["subject"] = [word for subjects, _ in DOMAINS.values() for word in subjects.split()]
     slots["cause"] = [word for _, causes in DOMAINS.values() for word in causes.split()]
     base = ("subject", "verb", "cause")
-    return make_grammar(
-        slots,
-        base,
-        OPTIONAL,
-        TASTES,
-        20,
-        TONES,
-        tone_of,
-        response_text,
-        dict.fromkeys(CITATIONS, "[n]"),
-    )
+    marks = dict.fromkeys(CITATIONS, "[n]")
+    grammar = Grammar(slots, base, TASTES, 20, tone_of, classes_of(slots, marks))
+    return with_allowed(grammar, OPTIONAL, TONES, response_text)
 
 
 GRAMMAR = _grammar()

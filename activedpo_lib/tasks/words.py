@@ -51,7 +51,7 @@ FUNCTION = (
 ).split()
 
 
-def vocabulary():
+def vocabulary() -> list[str]:
     """Every word of the world, in a fixed order."""
     words = list(FUNCTION) + list(ACTS) + list(VERBS) + list(CITATIONS)
     for names in (TOPICS, DOMAINS):

@@ -1,10 +1,11 @@
-"""The built-in world (`world.md`): two seeded tasks whose truth is known. Everything is drawn from
+"""The built-in world: two seeded tasks whose truth is known. Everything is drawn from
 named streams.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from types import MappingProxyType, ModuleType
+from typing import NamedTuple
 
 from numpy.random import Generator
 
@@ -111,25 +112,26 @@ def comparisons(
     return tuple(rows)
 
 
-@lru_cache(
-    maxsize=4
-)  # drawn from its arguments alone; a study opens some hundred runs on one of them
+class Rows(NamedTuple):
+    """How many are drawn of each. About 1 % of the comparisons drop out (see `comparisons`); with
+    none drawn, none is held out either.
+    """
+
+    sft: int
+    comparisons: int
+    prompts: int
+    evaluation: int
+
+
+@lru_cache(maxsize=4)  # drawn from its arguments alone; a study opens some hundred runs on one
 def world_task(
-    name: str,
-    sft_rows: int,
-    comparison_rows: int,
-    prompt_rows: int,
-    evaluation_rows: int,
-    split: str = "figures",
-    damaged: float = 0.2,
-    skew: float = 1.0,
+    name: str, rows: Rows, split: str = "figures", damaged: float = 0.2, skew: float = 1.0
 ) -> Task:
-    """The task `tldr` or `webgpt` of the built-in world. `comparison_rows` comparisons are drawn,
-    of which about 1 % drop out (see `comparisons`); with 0, none is held out either.
+    """The task `tldr` or `webgpt` of the built-in world.
 
     `split` names the world's draw: figures come from "figures", all tuning from "tuning" (the rules
     of an honest world: no figure uses a prompt that a setting was chosen on). `skew` is of the
-    pool's topics alone.
+    pool's topics alone. Raises ValueError for another name.
     """
     if name not in LANGUAGES:
         raise ValueError(f"the built-in world has the tasks {sorted(LANGUAGES)}, not {name!r}")
@@ -141,21 +143,21 @@ def world_task(
 
     held_out = comparisons(
         language,
-        prompts("held-out", HELD_OUT if comparison_rows else 0),
+        prompts("held-out", HELD_OUT if rows.comparisons else 0),
         randomness.child("held-out-labels").numpy(),
     )
     return Task(
         name=name,
-        sft=demonstrations(language, prompts("sft", sft_rows), randomness.child("writers").numpy()),
+        sft=demonstrations(language, prompts("sft", rows.sft), randomness.child("writers").numpy()),
         comparisons=comparisons(
             language,
-            prompts("compared", comparison_rows),
+            prompts("compared", rows.comparisons),
             randomness.child("labels").numpy(),
             damaged,
         ),
         held_out=held_out,
-        prompts=prompts("pool", prompt_rows, skew),
-        evaluation=prompts("evaluation", evaluation_rows),
+        prompts=prompts("pool", rows.prompts, skew),
+        evaluation=prompts("evaluation", rows.evaluation),
         utility=partial(truth.utility, grammar=language.GRAMMAR),
     )
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jedi
 import pytest
 
 import activedpo_lib
@@ -31,6 +32,19 @@ def test_dir_and_completion_list_the_names():
     assert dir(activedpo_lib) == activedpo_lib.__all__ == sorted(activedpo_lib._HOMES)
     offered = Completer(namespace={"a": activedpo_lib}).attr_matches("a.load")
     assert offered == ["a.load_params", "a.load_task"]
+
+
+@pytest.mark.parametrize(
+    ("made", "wanted"),
+    [
+        ('open_run(load_params("tiny"), 0)', {"params", "strategy", "task", "score", "stream"}),
+        ("measure(pool, needs, past, reader)", {"phi", "margin", "ridge", "ids", "own"}),
+    ],
+)
+def test_completion_knows_what_a_call_returns(made, wanted):
+    """As JupyterLab asks: `run.` and `candidates.`, from the annotations alone."""
+    source = f"from activedpo_lib import load_params, measure, open_run\nx = {made}\nx."
+    assert wanted <= {found.name for found in jedi.Script(source).complete()}
 
 
 def test_type_checkers_see_the_names_at_the_same_homes():

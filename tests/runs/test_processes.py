@@ -5,6 +5,7 @@ the tables of one.
 import numpy as np
 import pytest
 
+from activedpo_lib.method import models
 from activedpo_lib.params import load_params
 from activedpo_lib.records import Strategy
 from activedpo_lib.runs import checkpoints, launch
@@ -44,10 +45,12 @@ def slow(*values):
     ("strategy", "processes"),
     [("activedpo", 2), slow("activedpo", 3), slow("aplp", 2), slow("apo", 2)],
 )
-def test_several_processes_pick_and_train_as_one(strategy, processes, root):
+def test_several_processes_pick_and_train_as_one(strategy, processes, root, monkeypatch):
+    """And the process that starts them opens no model of the run: the card is theirs."""
     tables, picks, remembered = [], [], []
     for params in (of(1, strategy), of(processes, strategy)):
         tables.append(split_times(run_rounds(params, 0, root, log=silent))[0])
+        monkeypatch.setattr(models, "load_policy", None)  # pi_SFT is there: no need to open it
         folder = run_folder(params, 0, root)
         picks.append([(folder / f"round{t}" / "labelled.json").read_text() for t in (1, 2)])
         remembered.append(

@@ -15,6 +15,8 @@ from activedpo_lib import load_params, load_task
 from activedpo_lib.records import LabelledPair, Response
 from activedpo_lib.store import write_json, write_table
 from activedpo_lib.study.drawing import main_results, plots
+from activedpo_lib.study.studies import place
+from activedpo_lib.study.tables import truth_known
 
 STRATEGIES = ("random", "apo", "activedpo")
 
@@ -55,8 +57,8 @@ def test_a_folder_without_runs_says_how_to_make_them(tmp_path):
 
 
 def test_titles_name_the_world_only_where_its_truth_is_known():
-    assert "synthetic" in main_results.where(runs(), "tiny")
-    assert main_results.where(runs(utility=np.nan), "mine.yaml") == "profile mine.yaml"
+    assert "synthetic" in place(truth_known(runs()), "tiny")
+    assert place(truth_known(runs(utility=np.nan)), "mine.yaml") == "profile mine.yaml"
 
 
 def test_pairs_asked_shows_the_first_pairs_of_each_round_with_their_truth():

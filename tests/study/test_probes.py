@@ -177,3 +177,13 @@ def test_tables_of_a_study_have_a_row_for_each_run_and_criterion(root):
     assert len(probes.forgetting_table(study, results, "trained")) == len(results)
     with pytest.raises(ValueError, match="not those of the curves"):
         probes.forgetting_table(study, results.assign(reward=9.0), "trained")
+
+
+def test_every_strategy_is_measured_with_the_v_0_of_the_first_pool(root):
+    """Random's run has no V of its own; the first pool, which all share, sets V_0 (D2)."""
+    active, random = (finished(root, strategy)[0] for strategy in ("activedpo", "random"))
+    wanted = [found.candidates.ridge for found in probes.rounds_again(active)]
+    assert len(set(wanted)) == 1
+    needs = frozenset({"phi"})
+    late = [found.candidates.ridge for found in probes.rounds_again(random, {2, 3}, needs)]
+    assert late == pytest.approx(wanted[1:], rel=1e-6)

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from activedpo_lib.batch.bases import manifest
-from activedpo_lib.runs.artifacts import ASSETS
+from activedpo_lib.runs.pretrained import ASSETS
 from activedpo_lib.store import read_json
 from activedpo_lib.streams import stream
 from activedpo_lib.tasks.truth import broken_bigrams, reading, utility
 from activedpo_lib.tasks.words import vocabulary
-from activedpo_lib.tasks.world import LANGUAGES, corrupt, draw_prompt, world_task, write
+from activedpo_lib.tasks.world import LANGUAGES, Rows, corrupt, draw_prompt, world_task, write
 
 
 @pytest.fixture(params=LANGUAGES)
@@ -94,33 +94,33 @@ def test_an_empty_response_is_worth_less_than_a_plain_one(language):
 
 def test_the_world_is_the_same_every_time_and_its_draws_are_apart():
     first, again, tuning = (
-        world_task("tldr", 5, 5, 50, 20, split) for split in ("figures", "figures", "tuning")
+        world_task("tldr", Rows(5, 5, 50, 20), split) for split in ("figures", "figures", "tuning")
     )
     assert first.sft == again.sft
     assert first.prompts == again.prompts
     assert first.comparisons == again.comparisons
     assert not {p.text for p in first.prompts + first.evaluation} & {p.text for p in tuning.prompts}
     with pytest.raises(ValueError, match=r"the tasks \['tldr', 'webgpt'\], not 'news'"):
-        world_task("news", 1, 1, 1, 1)
+        world_task("news", Rows(1, 1, 1, 1))
 
 
 @pytest.mark.parametrize("name", LANGUAGES)
 def test_no_comparison_is_of_twice_the_same_text_and_some_drawn_were(name):
-    task = world_task(name, 1, 2000, 1, 1)
+    task = world_task(name, Rows(1, 2000, 1, 1))
     assert all(c.chosen != c.rejected for c in (*task.comparisons, *task.held_out))
     assert 0.97 < len(task.comparisons) / 2000 < 1
 
 
 @pytest.mark.parametrize("name", LANGUAGES)
 def test_the_reward_model_is_trained_on_no_prompt_of_the_evaluation_or_held_out(name):
-    task = world_task(name, 1, 20000, 2000, 100)
+    task = world_task(name, Rows(1, 20000, 2000, 100))
     trained = {c.prompt for c in task.comparisons}
     assert not trained & {c.prompt for c in task.held_out}
     assert not trained & {p.text for p in (*task.prompts, *task.evaluation)}
 
 
 def test_a_longer_list_begins_with_the_shorter_one():
-    short, long = world_task("webgpt", 5, 0, 10, 5), world_task("webgpt", 9, 0, 20, 5)
+    short, long = world_task("webgpt", Rows(5, 0, 10, 5)), world_task("webgpt", Rows(9, 0, 20, 5))
     assert long.prompts[:10] == short.prompts
     assert long.sft[:3] == short.sft[:3]
 
@@ -132,7 +132,7 @@ def test_shipped_models_are_those_of_the_manifest():
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "gemma"])
 def test_a_base_is_made_the_same_twice(family, tmp_path):
-    from activedpo_lib.runs.artifacts import make_shipped_base
+    from activedpo_lib.runs.pretrained import make_shipped_base
 
     for name in "ab":
         make_shipped_base(family, 0, 320, tmp_path / name)

@@ -23,7 +23,6 @@ from activedpo_lib.tasks import load_task
 
 NOTEBOOK = "06_main_results"
 PATTERNS = ("baselines_*.csv", "activedpo_*.csv")  # what notebooks 05 and 04 write
-WORLD = "the built-in world (synthetic; says nothing about 7B models)"
 GREY = "#999999"
 PARTS = ("generate", "measure", "select", "label", "train", "evaluate")  # of a round, in its order
 
@@ -42,11 +41,6 @@ def read_results(root: Path | str) -> pd.DataFrame:
         )
     results = pd.concat([pd.read_csv(path) for path in parts], ignore_index=True)
     return results.sort_values(["task", "model"], kind="stable").reset_index(drop=True)
-
-
-def where(results: pd.DataFrame, profile: str) -> str:
-    """On what the runs were made, for titles: the built-in world, or the profile's own data."""
-    return WORLD if truth_known(results) else f"profile {profile}"
 
 
 def pairs_asked(

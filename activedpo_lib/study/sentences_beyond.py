@@ -1,0 +1,157 @@
+"""What notebooks 12 to 19 found, beyond the paper; as `sentences.py`, which is read first."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from activedpo_lib.study import picks, statistics, wording
+from activedpo_lib.study.statistics import effects, last_round, saved_table, sign
+from activedpo_lib.study.wording import (
+    REWARD,
+    amount,
+    compared,
+    counted,
+    headline,
+    itemised,
+    joined,
+    number,
+    paragraphs,
+    plain,
+    share,
+    stands,
+)
+
+
+def v_ablation(folder: Path) -> str:
+    """Figure 7: V in parts."""
+    cells = effects(folder, "fig7_v_ablation", "reward", "variant", "the paper's")
+    table = saved_table(folder, "fig7_v_ablation")
+    repeated = table[table["round"] > 0].groupby("variant", sort=False)["repeated_prompts"].mean()
+    batch = int(table["labels"][table["round"] == 1].iloc[0])
+    each = {name: plain(value, 1) for name, value in repeated.items()}
+    return paragraphs(
+        headline(cells, f"{counted(cells, -1, 'ablation')} ended below the paper's V in reward."),
+        stands(cells, REWARD, "the paper's V"),
+        itemised(
+            each, f"Of a batch of {batch}, picks on a prompt that it has already, mean of rounds"
+        ),
+    )
+
+
+def costs(folder: Path) -> str:
+    """Figure 8: operations, reward and time."""
+    table = last_round(saved_table(folder, "fig8_costs"))
+    flops = table.groupby("strategy", sort=False)["flops"].mean()
+    ratios = [
+        f"{wording.name_of(n)} {plain(f / flops['random'], 1)}"
+        for n, f in flops.items()
+        if n != "random"
+    ]
+    return paragraphs(
+        f"**Operations of a run, as a multiple of Random's: {joined(ratios)}.**",
+        stands(effects(folder, "fig8_costs", "reward", "strategy", "random"), REWARD, "Random"),
+        _times(folder, table),
+    )
+
+
+def _times(folder: Path, table: pd.DataFrame) -> str:
+    if not (folder / "timings.csv").is_file():
+        return ""
+    cell = table.iloc[0]
+    every = saved_table(folder, "timings")
+    own = every[(every["task"] == cell["task"]) & (every["model"] == cell["model"])]
+    spent = own[[c for c in statistics.SPENT if c in own]].sum(axis=1)
+    means = spent.groupby([own["strategy"], own["seed"]], sort=False).sum()
+    means = means.groupby(level=0, sort=False).mean()
+    each = {wording.name_of(n): f"{plain(seconds, 1)} s" for n, seconds in means.items()}
+    return itemised(each, "Time of a run, without evaluation, one thread") if each else ""
+
+
+def forgetting(folder: Path) -> str:
+    """Figure 9: what else than the reward has moved."""
+    measured = {
+        "sft_loss": "Loss on demonstrations (nats a token)",
+        "kl": "KL to the reference (nats a response)",
+        "oracle_reward": "Reward by the oracle (logits)",
+        "evaluator_reward": "Reward by the second model (logits)",
+    }
+    found = {m: effects(folder, "fig9_forgetting", m, "strategy", "random") for m in measured}
+    first = compared(found["sft_loss"]["ActiveDPO"], "Random's")
+    return paragraphs(
+        f"**ActiveDPO's loss on demonstrations ended {first}, in nats a token.**",
+        *(stands(found[measure], what, "Random") for measure, what in measured.items()),
+    )
+
+
+def what_was_picked(folder: Path) -> str:
+    """Figure 10: the picks under every criterion."""
+    table = saved_table(folder, "fig10_picks")
+    own = table[table["strategy"] == "activedpo"]
+    ranks = {name: plain(own[name].mean()) for name in picks.CRITERIA}
+    seeds = own.groupby("seed").mean(numeric_only=True)
+    overlap, length = (seeds[n] - seeds[f"pool {n}"] for n in ("overlap", "length"))
+    again = statistics.repeats(table)["share of picks on a prompt asked before"]
+    shares = {wording.name_of(name): share(value) for name, value in again.items()}
+    pool = {"share of words that a pair's two responses have in common": number(overlap)}
+    pool |= {"length of a response, in tokens": number(length, 1)}
+    return paragraphs(
+        f"**ActiveDPO's picks rank {ranks[picks.CRITERIA[0]]} by their own criterion, where 1 is "
+        "the pool's highest and 0.5 is chance.**",
+        itemised(ranks, "Mean rank of ActiveDPO's picks, 0 to 1, by each strategy's criterion"),
+        itemised(pool, "ActiveDPO's picks, difference to their pool's mean"),
+        itemised(shares, "Picks looked at whose prompt the run had asked about before"),
+    )
+
+
+def when_it_pays(folder: Path) -> str:
+    """Figure 12: ActiveDPO against Random, condition by condition."""
+    found = statistics.conditions(saved_table(folder, "fig12_when_it_pays"))
+    last, mean = ({name: groups[at] for name, groups in found.items()} for at in (0, 1))
+    above, below = (_count(last, wanted) for wanted in (1, -1))
+    head = f"Of {len(last)} conditions, ActiveDPO ended above Random in {above}, below in {below}."
+    return paragraphs(
+        headline(last, head),
+        stands(last, REWARD, "Random"),
+        stands(mean, "Oracle reward, mean of the rounds (logits)", "Random"),
+    )
+
+
+def all_strategies(folder: Path) -> str:
+    """Figure 13: every strategy against Random."""
+    cells = effects(folder, "fig13_all_strategies", "reward", "strategy", "random")
+    head = f"{counted(cells, 1, 'strategy', 'strategies')} ended above Random in reward."
+    return paragraphs(headline(cells, head), stands(cells, REWARD, "Random"))
+
+
+def replay(folder: Path) -> str:
+    """Figure 14: strategies on comparisons that are labelled already."""
+    table = saved_table(folder, "fig14_replay")
+    cells = effects(folder, "fig14_replay", "agreement", "strategy", "random")
+    ends = last_round(table).groupby("strategy", sort=False)["agreement"].mean()
+    needed = statistics.at_most_a_round_more(table, statistics.labels_to_reach_random(table))
+    each = {wording.name_of(name): amount(values) for name, values in needed.items()}
+    what = "Agreement with held-out answers (0 to 1)"
+    count = counted(cells, 1, "strategy").replace("strategys", "strategies")
+    return paragraphs(
+        headline(cells, f"{count} ended above Random in agreement."),
+        stands(cells, what, "Random", 3),
+        f"All end between {plain(ends.min())} and {plain(ends.max())}.",
+        itemised(each, "Labels needed to reach Random's last level"),
+    )
+
+
+def decisions(folder: Path) -> str:
+    """D1 to D16: what a changed decision does."""
+    cells = effects(folder, "decisions", "reward", "variant", "default")
+    level, below, above = (_count(cells, wanted) for wanted in (0, -1, 1))
+    head = (
+        f"Of {len(cells)} changes, {level} ended level with the default in reward, {below} below "
+        f"and {above} above."
+    )
+    return paragraphs(headline(cells, head), stands(cells, REWARD, "the default"))
+
+
+def _count(cells: Mapping[str, np.ndarray], wanted: int) -> str:
+    return str(sum(sign(values) == wanted for values in cells.values()) or "none")
