@@ -143,24 +143,29 @@ def _possible(params: Params) -> Params:
             "norm is not known after "
             "the projection; use normalise_when after, or projection none"
         )
-    fewest = min(generation.prompts, params.evaluation.prompts)
-    if fewest < params.processes:
-        raise ParamsError(
-            f"processes is {params.processes}, but generation.prompts and evaluation.prompts are "
-            f"{generation.prompts} and {params.evaluation.prompts}: each process takes a share of "
-            "both; lower processes or raise them"
-        )
-    if params.dpo.batch_size % params.processes:
-        raise ParamsError(
-            f"dpo.batch_size {params.dpo.batch_size} must be a multiple of processes "
-            f"{params.processes}: each takes its share"
-        )
+    _shareable(params)
     if params.model.hidden_size % params.model.heads:
         raise ParamsError(
             f"model.hidden_size {params.model.hidden_size} must be a multiple of heads "
             f"{params.model.heads}"
         )
     return params
+
+
+def _shareable(params: Params) -> None:
+    """Each of several processes takes a share of the prompts and of a training step."""
+    prompts = params.generation.prompts, params.evaluation.prompts
+    if min(prompts) < params.processes:
+        raise ParamsError(
+            f"processes is {params.processes}, but generation.prompts and evaluation.prompts are "
+            f"{prompts[0]} and {prompts[1]}: each process takes a share of both; lower processes "
+            "or raise them"
+        )
+    if params.dpo.batch_size % params.processes:
+        raise ParamsError(
+            f"dpo.batch_size {params.dpo.batch_size} must be a multiple of processes "
+            f"{params.processes}: each takes its share"
+        )
 
 
 def _entry(entries: dict[str, Any], name: str, what: str) -> dict[str, Any]:

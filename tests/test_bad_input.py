@@ -53,6 +53,14 @@ PARAMS = [
         r"dpo.train_on must be one of \['new', 'all', 'all_from_sft'\], got 'old'",
     ),
     ({"dpo": 3}, "dpo.: expected a mapping, got 3"),
+    (
+        {"processes": 2, "generation.prompts": 1, "batch_size": 1},
+        "processes is 2, but generation.prompts and evaluation.prompts are 1 and 8",
+    ),
+    (
+        {"processes": 2, "evaluation.prompts": 1},
+        "processes is 2, but generation.prompts and evaluation.prompts are 12 and 1",
+    ),
     ({"rounds.more": 3}, "rounds.more: rounds is a value, not a section"),
     ({"generation.prompts": 0}, "generation.prompts must be at least 1"),
     ({"generation.prompts": 10_000}, "generation.prompts 10000 is more than task.prompt_rows"),

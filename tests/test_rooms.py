@@ -79,7 +79,7 @@ def test_no_room_has_a_circle():
 
 def test_a_circle_and_a_wrong_arrow_would_be_found(tmp_path):
     source = (
-        'from activedpo_lib.study import plots\nCOMMAND = ["-m", "activedpo_lib.runs.worker"]\n'
+        'from activedpo_lib.study import tables\nCOMMAND = ["-m", "activedpo_lib.runs.worker"]\n'
     )
     (tmp_path / "wrong.py").write_text(source)
     found = set(imported(tmp_path / "wrong.py"))

@@ -128,8 +128,8 @@ def files_task(
     evaluation = drawn[:evaluation_prompts]
     training, held_out = split_by_prompt(
         [Comparison(**row) for row in compared],
-        stream(0, "files", name, "held-out"),
         {prompt.text for prompt in evaluation},
+        stream=stream(0, "files", name, "held-out"),
     )
     return Task(
         name=name,
@@ -142,7 +142,7 @@ def files_task(
 
 
 def split_by_prompt(
-    rows: Sequence[Comparison], stream: Stream, held: Collection[str] = ()
+    rows: Sequence[Comparison], held: Collection[str] = (), *, stream: Stream
 ) -> tuple[tuple[Comparison, ...], tuple[Comparison, ...]]:
     """(training, held out): a tenth of the prompts, drawn by `stream`, and those of `held` are held
     out with all their comparisons, so that no prompt is on both sides.

@@ -206,8 +206,8 @@ def _task(
         )
     training, held_out = split_by_prompt(
         compared,
-        stream(0, params.source, params.name, "held-out"),
         {prompt.text for prompt in evaluation},
+        stream=stream(0, params.source, params.name, "held-out"),
     )
     return Task(
         name=params.name,

@@ -28,14 +28,14 @@ def ax():
 def test_responses_are_sorted_by_the_tasks_own_utility(task):
     params = load_params("tiny", task)
     known = load_task(params.task, params.evaluation.prompts, comparisons=False).utility
-    prompt, found = world_looks.prompt_and_responses(task, stream(3, "look"))
+    prompt, found = world_looks.prompt_and_responses(task, stream=stream(3, "look"))
     values = [known(prompt, text) for text in found["response"]]
     np.testing.assert_allclose(found["u"], values)
     assert values == sorted(values, reverse=True)
     assert len(found) == len(LANGUAGES[task].PERSONAS) + 1
     by_writer = found.set_index("writer")["response"]
     assert by_writer["persona 1"] != by_writer["persona 1, damaged"]
-    again = world_looks.prompt_and_responses(task, stream(3, "look"))[1]
+    again = world_looks.prompt_and_responses(task, stream=stream(3, "look"))[1]
     pd.testing.assert_frame_equal(found, again)
 
 
@@ -61,7 +61,7 @@ def test_what_readers_are_said_to_like_is_worth_more_than_what_they_dislike(task
 
 
 def test_utilities_hold_each_prompt_written_and_damaged():
-    found = world_looks.utilities(50, stream(0, "utilities"))
+    found = world_looks.utilities(50, stream=stream(0, "utilities"))
     counts = found.groupby(["task", "kind"]).size()
     assert set(counts) == {50}
     assert len(counts) == 2 * len(TASKS)
@@ -71,7 +71,7 @@ def test_utilities_hold_each_prompt_written_and_damaged():
 
 def test_the_truth_agrees_with_labels_as_often_as_bradley_terry_says():
     """The expected agreement is the mean of sigma(|gap|), here over other pairs of the world."""
-    found = world_looks.human_agreement(1000, stream(0, "humans")).set_index("task")
+    found = world_looks.human_agreement(1000, stream=stream(0, "humans")).set_index("task")
     for task, language in LANGUAGES.items():
         rng, expected = np.random.default_rng(5), []
         for at in range(1000):
@@ -138,13 +138,13 @@ def test_truth_and_reward_are_of_the_same_responses():
         pairs = zip(prompts, texts, strict=True)
         return np.array([truth.utility(prompt, text, grammar) for prompt, text in pairs])
 
-    found = world_looks.truth_and_reward("tldr", score, 40, stream(0, "look"))
+    found = world_looks.truth_and_reward("tldr", score, 40, stream=stream(0, "look"))
     np.testing.assert_allclose(found["utility"], found["reward"])
     assert found["utility"].nunique() > 10
 
 
 def test_each_task_has_its_panel():
-    drawn = world_looks.utilities(30, stream(0, "utilities"))
+    drawn = world_looks.utilities(30, stream=stream(0, "utilities"))
     figure = world_looks.by_task(drawn, world_looks.topic_bars)
     assert [ax.get_title() for ax in figure.axes] == ["tldr", "webgpt"]
     for ax in figure.axes:
@@ -163,7 +163,7 @@ def test_a_length_histogram_holds_every_response(longest, ax):
 
 
 def test_utility_histograms_hold_every_utility(ax):
-    drawn = world_looks.utilities(200, stream(0, "utilities"))
+    drawn = world_looks.utilities(200, stream=stream(0, "utilities"))
     world_looks.utility_histogram(drawn[drawn["task"] == "webgpt"], ax)
     edges = ax.patches[0].get_xy()[:, 0]
     assert edges.min() <= drawn["utility"].min()

@@ -24,7 +24,7 @@ Score = Callable[[Sequence[Prompt], Sequence[str]], np.ndarray]
 NORMAL_95 = 1.96  # half widths of a 95 % interval of a share, by the normal approximation
 
 
-def prompt_and_responses(task: str, stream: Stream) -> tuple[Prompt, pd.DataFrame]:
+def prompt_and_responses(task: str, *, stream: Stream) -> tuple[Prompt, pd.DataFrame]:
     """One prompt of the built-in world, and what its people write: a row a response, best first.
 
     Each persona writes once, and the first one's response is damaged once. Columns: writer,
@@ -55,7 +55,7 @@ def taste_in_words(task: str, prompt: Prompt) -> str:
     return f"Its readers like {liked} and the tone {taste.tone}; they dislike {taste.disliked}."
 
 
-def utilities(count: int, stream: Stream) -> pd.DataFrame:
+def utilities(count: int, *, stream: Stream) -> pd.DataFrame:
     """`count` prompts of each task and a response to each, as written and damaged: rows (task,
     kind, topic, utility), utility in utils.
     """
@@ -72,7 +72,7 @@ def utilities(count: int, stream: Stream) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def human_agreement(count: int, stream: Stream) -> pd.DataFrame:
+def human_agreement(count: int, *, stream: Stream) -> pd.DataFrame:
     """How often a noisy label agrees with the truth on two people's responses to one prompt: rows
     (task, comparisons, agreement); responses of equal utility are not counted.
     """
@@ -136,7 +136,7 @@ def calibration(gaps: np.ndarray, bins: int = 8) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def truth_and_reward(task: str, score: Score, count: int, stream: Stream) -> pd.DataFrame:
+def truth_and_reward(task: str, score: Score, count: int, *, stream: Stream) -> pd.DataFrame:
     """`count` responses as the reward model's training data are drawn, one a prompt: rows (utility,
     reward), in utils and logits.
     """
