@@ -25,7 +25,7 @@ all-figures: $(STAMP)
 
 # Two processes; what is slow and rarely breaks is in test-slow.
 test: lint
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=10
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
 
 test-slow: $(STAMP)
 	@$(BIN)/python -m pytest -m 'slow or studies' --durations=10

@@ -144,12 +144,27 @@ def _possible(params: Params) -> Params:
             "the projection; use normalise_when after, or projection none"
         )
     _shareable(params)
+    _policies_come_back(params)
     if params.model.hidden_size % params.model.heads:
         raise ParamsError(
             f"model.hidden_size {params.model.hidden_size} must be a multiple of heads "
             f"{params.model.heads}"
         )
     return params
+
+
+def _policies_come_back(params: Params) -> None:
+    """What a saved run must give back: its policies, to go on from and to look into."""
+    if params.lora.fresh and params.dpo.train_on == "all_from_sft":
+        raise ParamsError(
+            "lora.fresh with dpo.train_on all_from_sft is impossible: the one folds each round's "
+            "adapter into the policy (D12), the other starts from pi_SFT each round (D5); drop one"
+        )
+    if params.adapters == "last" and params.processes > 1:
+        raise ParamsError(
+            "adapters last with several processes is impossible: what is trained again by one "
+            "process is not the same to the last digit; use adapters all, or processes 1"
+        )
 
 
 def _shareable(params: Params) -> None:

@@ -216,8 +216,8 @@ class FeatureRule(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """How a trainer fits: epochs, peak learning rate, examples a step over all `processes`, and the
-    share of steps that warm up.
+    """How a trainer fits: epochs, peak learning rate, examples a step (of this process), the share
+    of steps that warm up, and padded tokens a batch where log-probabilities are only read.
     """
 
     epochs: float
@@ -225,7 +225,7 @@ class Fit(NamedTuple):
     batch_size: int
     warmup: float = 0.05
     gradient_checkpointing: bool = False
-    processes: int = 1
+    token_budget: int = 4096
 
 
 @dataclass(frozen=True)

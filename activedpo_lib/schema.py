@@ -136,7 +136,7 @@ class GenerationParams:
 
 @dataclass(frozen=True)
 class SelectionParams:
-    """What a strategy may be told. Only ActiveDPO, APO and APLP read these."""
+    """What a strategy may be told. A strategy's factory takes those that it names."""
 
     ridge: float = ranged(1.0, above=0.0)  # D2
     ridge_is: Literal["relative", "absolute"] = "relative"  # D2

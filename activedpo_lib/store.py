@@ -79,9 +79,9 @@ def try_lock(file: IO[Any]) -> bool:
 
 
 @contextlib.contextmanager
-def locked(path: Path | str, patience: float = 15.0) -> Iterator[None]:
-    """Hold the lock beside `path` inside the block. The lock dies with its process, however that
-    ends.
+def locked(path: Path | str, patience: float = 15.0) -> Iterator[IO[str]]:
+    """Hold the lock beside `path` inside the block; yields its open file. The lock dies with its
+    process, or the last that inherited the file, however that ends.
 
     A killed notebook's kernel may live on for some seconds: waits `patience` seconds, then raises
     RunHeld naming the holder.
@@ -103,7 +103,7 @@ def locked(path: Path | str, patience: float = 15.0) -> Iterator[None]:
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         lock.write(f"process {os.getpid()} on {socket.gethostname()} since {since}")
         lock.flush()
-        yield
+        yield lock
 
 
 def sweep(folder: Path | str) -> None:

@@ -84,3 +84,8 @@ def copy_of_project(tmp_path):
             shutil.copy(HOME / name, tmp_path / "project" / name)
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "project"), "OMP_NUM_THREADS": "1"}
     return tmp_path / "project", environment
+
+
+def pytest_collection_modifyitems(items):
+    """The smoke pipeline first: it is the longest, and one process runs it (`--dist loadfile`)."""
+    items.sort(key=lambda item: item.path.name != "test_notebooks.py")

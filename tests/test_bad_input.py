@@ -58,6 +58,11 @@ PARAMS = [
         "processes is 2, but generation.prompts and evaluation.prompts are 1 and 8",
     ),
     (
+        {"lora.fresh": True, "dpo.train_on": "all_from_sft"},
+        "lora.fresh with dpo.train_on all_from_sft is impossible",
+    ),
+    ({"adapters": "last", "processes": 2}, "adapters last with several processes is impossible"),
+    (
         {"processes": 2, "evaluation.prompts": 1},
         "processes is 2, but generation.prompts and evaluation.prompts are 12 and 1",
     ),

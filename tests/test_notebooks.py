@@ -49,13 +49,11 @@ def of_smoke(names):
     return pytest.mark.parametrize("source", names, ids=lambda path: path.stem)
 
 
-@pytest.mark.xdist_group("smoke")
 @of_smoke([path for path in SOURCES if path.stem < STUDIES_FROM])
 def test_each_notebook_runs_under_smoke(source, smoke):
     check_executed(source)
 
 
-@pytest.mark.xdist_group("smoke")
 def test_one_study_makes_its_figure_without_the_others(tmp_path, smoke):
     given = {"profile": "smoke", "root": str(RUNS), "seeds": [0, 1], "figures": str(tmp_path)}
     execute(HOME / "notebooks" / "13_costs.ipynb", tmp_path / "13_costs.ipynb", given)
@@ -63,7 +61,6 @@ def test_one_study_makes_its_figure_without_the_others(tmp_path, smoke):
 
 
 @pytest.mark.studies
-@pytest.mark.xdist_group("smoke")
 @of_smoke([path for path in SOURCES if path.stem >= STUDIES_FROM])
 def test_each_studys_notebook_runs_under_smoke(source, smoke_studies):
     check_executed(source)
@@ -84,7 +81,6 @@ def check_executed(source):
         )
 
 
-@pytest.mark.xdist_group("smoke")
 def test_smoke_makes_figures_with_tables_and_provenance(smoke):
     grid, figures = load_grid("smoke"), RUNS / "figures"
     for name in ("fig1_reward", "fig5_win_rate"):
@@ -126,7 +122,6 @@ STUDY_FIGURES = (
 
 
 @pytest.mark.studies
-@pytest.mark.xdist_group("smoke")
 @pytest.mark.parametrize("name", STUDY_FIGURES)
 def test_each_study_makes_its_figure_with_its_table_and_where_both_came_from(name, smoke_studies):
     figures = RUNS / "figures"
@@ -155,7 +150,6 @@ def test_no_two_strategies_look_alike():
     assert len({look["marker"] for look in looks.values()}) == len(STRATEGIES)
 
 
-@pytest.mark.xdist_group("smoke")
 def test_a_batch_is_told_in_a_line_a_job_and_its_last_lines_say_where_things_are(smoke):
     lines = smoke.stdout.splitlines()
     assert lines[1] == "the engine's and the notebooks' own lines: runs/smoke/engine.log"
@@ -166,7 +160,6 @@ def test_a_batch_is_told_in_a_line_a_job_and_its_last_lines_say_where_things_are
     assert len([line for line in lines if "running: " not in line]) <= 4 + 8  # 8 jobs
 
 
-@pytest.mark.xdist_group("smoke")
 def test_every_strategy_starts_from_the_same_evaluation_and_labels_alike(smoke):
     table = pd.read_csv(RUNS / "figures" / "fig1_reward.csv")
     start = table[table["round"] == 0].groupby(["task", "model", "seed"])
@@ -175,7 +168,6 @@ def test_every_strategy_starts_from_the_same_evaluation_and_labels_alike(smoke):
     assert (table.groupby("round")["labels"].nunique() == 1).all()
 
 
-@pytest.mark.xdist_group("smoke")
 def test_a_second_call_finds_everything_done(smoke):
     before = {path: path.stat().st_mtime_ns for path in RUNS.glob("tables/*.csv")}
     assert " done, about" not in run_smoke().stdout

@@ -7,6 +7,8 @@ past and the reader that returns {"name": (n, ...) array}; the strategy finds it
 
 from __future__ import annotations
 
+import dataclasses
+import uuid
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -40,6 +42,7 @@ from activedpo_lib.records import (
 )
 from activedpo_lib.streams import Stream
 
+MEASURED = {"phi", "past_phi", "ridge", "margin", "entropy", "hidden", "past_hidden"}
 BLOCK = 1024  # pairs at a time, so that features larger than memory stay on disk
 Sequences = tuple[list[Tokens], list[Tokens]]  # prompts, responses: one row a response
 
@@ -91,10 +94,11 @@ def measure(pool: Pool, needs: frozenset[str], past: Past, reader: Reader) -> Ca
             f"no column {unknown[0]!r}; known are {sorted(COLUMNS)}; "
             "add yours as candidates.COLUMNS[name] = function"
         )
+    reader = dataclasses.replace(reader, _read={})  # the policy may have moved since
     found: dict[str, Any] = {}
     for name in sorted(needs):
         found |= COLUMNS[name](pool, past, reader)
-    own = {name: found.pop(name) for name in [*found] if name not in Candidates._fields}
+    own = {name: found.pop(name) for name in [*found] if name not in MEASURED}
     prompt_ids = tuple(prompt.id for prompt in pool.prompts)
     prompt = pool.prompt_index[pool.pairs[:, 0]]
     return Candidates(pair_ids(pool), prompt, prompt_ids, own=own, **found)
@@ -166,7 +170,8 @@ def pair_features(
 
     In a file of the budget's folder where phi is too large for memory; a block of pairs at a time.
     """
-    found = MemmapRows((len(pairs), features.phi.shape[1]), "pairs", budget)
+    name = f"pairs-{uuid.uuid4().hex[:8]}"  # never gone on from: a name of its own each time
+    found = MemmapRows((len(pairs), features.phi.shape[1]), name, budget)
     for start in range(0, len(pairs), BLOCK):
         block = pairs[start : start + BLOCK]
         first, second = (_normalised(features, at, normalise, normalise_when) for at in block.T)

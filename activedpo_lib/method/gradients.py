@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from activedpo_lib.method.logps import Batch, batch_logps, batches
-from activedpo_lib.method.memmap import MemmapRows
+from activedpo_lib.method.memmap import MemmapRows, fits
 from activedpo_lib.method.models import weights_digest
 from activedpo_lib.method.projection import Projection
 from activedpo_lib.records import Budget, Features, Log, Tokens
@@ -131,10 +131,10 @@ def response_features(
     of that kind, or a module of the adapter takes no part in log pi.
     """
     device, modules = next(policy.parameters()).device, adapter_modules(policy)
-    file = "features"
-    if budget.folder is not None:
+    file, shape = "features", (len(prompts), projection.dim + 1)
+    if not fits(shape, budget):
         file += f"-{_digest(policy, prompts, responses, projection, budget.tokens)}"
-    rows = MemmapRows((len(prompts), projection.dim + 1), file, budget, device)
+    rows = MemmapRows(shape, file, budget, device)
     progress = Progress("gradients of responses", len(prompts), log)
     with _frozen(policy):
         for batch in batches(prompts, responses, budget.tokens, device):

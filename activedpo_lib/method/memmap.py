@@ -32,7 +32,7 @@ class MemmapRows:
     ) -> None:
         self.values: torch.Tensor | None = None
         self._done: np.ndarray = np.zeros(shape[0], dtype=bool)
-        if budget.folder is None or shape[0] * shape[1] * 4 <= budget.memory_mib * MIB:
+        if budget.folder is None or fits(shape, budget):
             self.values = torch.zeros(*shape, device=device)
             return
         path = Path(budget.folder) / f"{file}.f32"
@@ -60,6 +60,11 @@ class MemmapRows:
     def numpy(self) -> np.ndarray:
         """The matrix as an array, memory-mapped where it is a file."""
         return self._file if self.values is None else self.values.cpu().numpy()
+
+
+def fits(shape: tuple[int, int], budget: Budget) -> bool:
+    """Whether float32 rows of this shape stay in memory."""
+    return budget.folder is None or shape[0] * shape[1] * 4 <= budget.memory_mib * MIB
 
 
 def _mapped(path: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap:

@@ -41,7 +41,7 @@ def _arguments(folder: str, fit: Fit, *, stream: Stream) -> dict[str, Any]:
         "seed": stream.seed,
         "num_train_epochs": fit.epochs,
         "learning_rate": fit.learning_rate,
-        "per_device_train_batch_size": fit.batch_size // fit.processes,
+        "per_device_train_batch_size": fit.batch_size,
         "warmup_steps": fit.warmup,
         "max_length": None,
         "bf16": False,
@@ -125,17 +125,16 @@ class TokenDPOTrainer(DPOTrainer):
     def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
         return dataset
 
-    def _precompute_ref_logps(self, dataset: Any, *_: Any) -> Any:
-        return dataset
 
-
-def preference_rows(policy: PeftModel, labelled: Sequence[LabelledPair]) -> list[dict[str, Any]]:
+def preference_rows(
+    policy: PeftModel, labelled: Sequence[LabelledPair], budget: int = 4096
+) -> list[dict[str, Any]]:
     """The labelled pairs as TRL's rows of token ids, with log pi_ref of both responses in nats: the
     reference is pi_SFT, whatever adapters were folded into the policy's base (D12).
     """
     prompts = [pair.prompt_tokens for pair in labelled]
-    chosen = reference_logps(policy, prompts, [pair.chosen.tokens for pair in labelled])
-    rejected = reference_logps(policy, prompts, [pair.rejected.tokens for pair in labelled])
+    chosen = reference_logps(policy, prompts, [pair.chosen.tokens for pair in labelled], budget)
+    rejected = reference_logps(policy, prompts, [pair.rejected.tokens for pair in labelled], budget)
     return [
         {
             "prompt_ids": pair.prompt_tokens,
@@ -154,6 +153,7 @@ def dpo_trainer(
     labelled: Sequence[LabelledPair],
     config: LoraConfig,
     arguments: DPOConfig,
+    token_budget: int = 4096,
 ) -> TokenDPOTrainer:
     """A trainer that carries the policy's adapter on, with pi_SFT as its reference. `policy` is
     taken apart: use the trainer's.
@@ -161,7 +161,7 @@ def dpo_trainer(
     A PeftModel given to TRL as it is would be compared with a *copy of its current adapter*,
     pi_{t-1}. Here TRL gets the plain base, `config`, and the reference's log-probabilities.
     """
-    rows = preference_rows(policy, labelled)
+    rows = preference_rows(policy, labelled, token_budget)
     state, base = adapter_state(policy), policy.unload()
     trainer = TokenDPOTrainer(
         base,
@@ -170,6 +170,8 @@ def dpo_trainer(
         processing_class=tokenizer,
         peft_config=config,
     )
+    # TRL reads the rows' reference, and does not hash the model for a cache of its own.
+    trainer.precompute_ref_logps = True
     trained: Any = trainer.model
     set_adapter_state(trained, state)
     return trainer
@@ -196,9 +198,8 @@ def dpo(
             **_arguments(folder, fit, stream=stream),
             beta=beta,
             lr_scheduler_type="linear",
-            precompute_ref_log_probs=True,
         )
-        trainer = dpo_trainer(policy, tokenizer, labelled, config, arguments)
+        trainer = dpo_trainer(policy, tokenizer, labelled, config, arguments, fit.token_budget)
         loss = _train(trainer, "DPO")
     trained: Any = trainer.model
     base = trained.get_base_model()

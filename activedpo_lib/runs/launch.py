@@ -22,7 +22,7 @@ from activedpo_lib.records import Log
 from activedpo_lib.runs import artifacts
 from activedpo_lib.runs.checkpoints import run_folder
 from activedpo_lib.runs.rounds import all_rounds
-from activedpo_lib.runs.run import Strategies, strategy_of
+from activedpo_lib.runs.run import Strategies, check_pool, strategy_of, task_of
 from activedpo_lib.runs.saved import saved_rounds, unfinished
 from activedpo_lib.schema import Params
 from activedpo_lib.store import locked, sweep
@@ -53,19 +53,21 @@ def run_rounds(
     """
     strategy_of(params, strategies)  # an unknown name is an error of a finished run too
     folder = run_folder(params, seed, root)
-    with locked(folder, patience):
+    with locked(folder, patience) as lock:
         sweep(folder)
         if params.processes == 1:
             all_rounds(params, seed, root, strategies, log)
         elif unfinished(params, seed, root):
+            check_pool(task_of(params), params)
             artifacts.train_missing(params, seed, root, log)  # once, before they start
-            _start_processes(params, seed, root, log)
+            _start_processes(params, seed, root, log, lock.fileno())
     return saved_rounds(params, seed, root)
 
 
-def _start_processes(params: Params, seed: int, root: Path | str, log: Log) -> None:
+def _start_processes(params: Params, seed: int, root: Path | str, log: Log, lock: int) -> None:
     """All rounds, shared by `params.processes` processes (activedpo_lib.runs.worker); their lines
-    go to `log`.
+    go to `log`. They inherit the open file `lock`: the run stays locked until the last of them is
+    gone, also where this process is killed.
 
     Raises ProcessesFailed with the last lines said; finished rounds stay, and the next call goes on
     after them.
@@ -82,7 +84,7 @@ def _start_processes(params: Params, seed: int, root: Path | str, log: Log) -> N
         environment = os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
         if torch.cuda.device_count() < params.processes:
             environment["ACCELERATE_USE_CPU"] = "1"
-        status, last = _follow(command, environment, log)
+        status, last = _follow(command, environment, log, lock)
     if status:
         # Not the starter's own traceback.
         theirs = [line for line in last if line.startswith("[rank")] or last
@@ -91,13 +93,20 @@ def _start_processes(params: Params, seed: int, root: Path | str, log: Log) -> N
         )
 
 
-def _follow(command: list[str], environment: dict[str, str], log: Log) -> tuple[int, list[str]]:
+def _follow(
+    command: list[str], environment: dict[str, str], log: Log, lock: int
+) -> tuple[int, list[str]]:
     """Run the command; a worker's lines of progress go to `log`, the libraries' notices are kept
     for errors only. Returns (exit status, the last lines).
     """
     last: list[str] = []
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        pass_fds=[lock],
     ) as process:
         try:
             for line in process.stdout or ():

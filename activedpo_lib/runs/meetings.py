@@ -1,5 +1,6 @@
-"""Where the processes that share a run meet (the third meeting is greedy selection itself): the
-pool joined, with the ridge's mean, and the features of what was picked.
+"""Where the processes that share a run meet: the pool joined, the ridge's mean with it, and the
+features of what was picked. Besides, greedy selection meets itself (`method/design.py`), and
+`steps.py` and `rounds.py` gather the mean loss and a replay's rewards, and wait for a saved round.
 """
 
 from __future__ import annotations

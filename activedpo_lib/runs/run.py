@@ -86,11 +86,7 @@ def open_run(
     """
     _freeze_what_is_imported()
     strategy, task = strategy_of(params, strategies), task_of(params)
-    if len(task.prompts) < (wanted := params.generation.prompts):
-        raise ValueError(
-            f"{task.name} has {len(task.prompts)} pool prompts, generation.prompts asks for "
-            f"{wanted}"
-        )
+    check_pool(task, params)
     score = None if params.replay else artifacts.load_oracle(params, task, root, log)
     evaluator = artifacts.load_evaluator(params, root, log)
     sft = artifacts.sft_folder(params, seed, root, log)
@@ -103,6 +99,15 @@ def open_run(
         params, seed, folder, strategy, task, tokenizer, base, lora, score, evaluator,
         processes(), log,
     )  # fmt: skip
+
+
+def check_pool(task: Task, params: Params) -> None:
+    """Raise ValueError where the task has fewer pool prompts than a round wants."""
+    if len(task.prompts) < (wanted := params.generation.prompts):
+        raise ValueError(
+            f"{task.name} has {len(task.prompts)} pool prompts, generation.prompts asks for "
+            f"{wanted}"
+        )
 
 
 @functools.cache

@@ -6,7 +6,9 @@ from their streams.
 """
 
 import dataclasses
+import tempfile
 from collections.abc import Callable, Container, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -71,10 +73,14 @@ def rounds_again(
         pool = pool_of_round(run, policy, sample_prompts(run, t), past.labelled, t)
         columns = needs if shown else frozenset({"phi"})
         known = past if past.ridge is not None else past._replace(ridge=ridge)
-        candidates = measure(pool, columns, known, reader_of(run, policy, t))
-        ridge = candidates.ridge
-        if shown:
-            yield Round(t, policy, pool, candidates, past.labelled)
+        with tempfile.TemporaryDirectory() as scratch:  # nothing is left in the run's own folder
+            reader = reader_of(run, policy, t)
+            budget = reader.budget._replace(folder=Path(scratch))
+            reader = dataclasses.replace(reader, budget=budget)
+            candidates = measure(pool, columns, known, reader)
+            ridge = candidates.ridge
+            if shown:
+                yield Round(t, policy, pool, candidates, past.labelled)
 
 
 def forgetting(run: Run) -> list[dict]:

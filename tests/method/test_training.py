@@ -21,9 +21,7 @@ def test_equation_2_is_trls_loss_on_random_log_probabilities(beta, tokenizer, tm
         LabelledPair(Prompt(str(i), ""), x, Response("", y, ""), Response("", z, ""), 1)
         for i, (x, y, z) in enumerate(zip(prompts, chosen, rejected, strict=False))
     ]
-    arguments = DPOConfig(
-        str(tmp_path), beta=beta, bf16=False, precompute_ref_log_probs=True, report_to="none"
-    )
+    arguments = DPOConfig(str(tmp_path), beta=beta, bf16=False, report_to="none")
     adapter = adapters.lora_config(4, 16, TARGETS)
     trainer = training.dpo_trainer(make_policy(), tokenizer, pairs, adapter, arguments)
     policy = trainer.model.eval()

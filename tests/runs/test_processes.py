@@ -2,9 +2,13 @@
 the tables of one.
 """
 
+import dataclasses
+import subprocess
+
 import numpy as np
 import pytest
 
+from activedpo_lib import store
 from activedpo_lib.method import models
 from activedpo_lib.params import load_params
 from activedpo_lib.records import Strategy
@@ -12,15 +16,15 @@ from activedpo_lib.runs import checkpoints, launch
 from activedpo_lib.runs.checkpoints import run_folder
 from activedpo_lib.runs.launch import run_rounds
 from activedpo_lib.runs.run import task_of
+from activedpo_lib.schema import GenerationParams
 from activedpo_lib.study.tables import split_times
 
 SAME = {
     "oracle.kind": "utility",
     "task.sft_rows": 32,
-    "batch_size": 6,
+    "batch_size": 12,
     "dpo.batch_size": 6,
     "rounds": 2,
-    "selection.past": "keep",
 }
 
 
@@ -42,13 +46,20 @@ def slow(*values):
 
 
 @pytest.mark.parametrize(
-    ("strategy", "processes"),
-    [("activedpo", 2), slow("activedpo", 3), slow("aplp", 2), slow("apo", 2)],
+    ("strategy", "processes", "past"),
+    [
+        ("activedpo", 2, "reembed"),
+        slow("activedpo", 3, "reembed"),
+        slow("activedpo", 2, "keep"),
+        slow("aplp", 2, "reembed"),
+        slow("apo", 2, "reembed"),
+    ],
 )
-def test_several_processes_pick_and_train_as_one(strategy, processes, root, monkeypatch):
+def test_several_processes_pick_and_train_as_one(strategy, processes, past, root, monkeypatch):
     """And the process that starts them opens no model of the run: the card is theirs."""
     tables, picks, remembered = [], [], []
-    for params in (of(1, strategy), of(processes, strategy)):
+    for count in (1, processes):
+        params = of(count, strategy, **{"selection.past": past})
         tables.append(split_times(run_rounds(params, 0, root, log=silent))[0])
         monkeypatch.setattr(models, "load_policy", None)  # pi_SFT is there: no need to open it
         folder = run_folder(params, 0, root)
@@ -62,6 +73,7 @@ def test_several_processes_pick_and_train_as_one(strategy, processes, root, monk
     alone, shared = remembered
     if strategy == "activedpo":
         assert shared.ridge == pytest.approx(alone.ridge, rel=1e-5)
+    if past == "keep":
         np.testing.assert_allclose(alone.phi, shared.phi, atol=2e-2 * np.abs(alone.phi).max())
 
 
@@ -71,6 +83,28 @@ def test_a_process_that_fails_is_told_with_its_own_error(tmp_path):
         launch.ProcessesFailed, match=r"(?s)a run in 2 processes ended with 1.*no_such_module"
     ):
         run_rounds(params, 0, tmp_path, log=silent)
+
+
+def test_a_pool_larger_than_the_task_is_refused_before_any_training(tmp_path):
+    params = of(2, "random", **{"generation.prompts": 240, "task.prompt_rows": 240})
+    params = dataclasses.replace(params, generation=GenerationParams(prompts=300))
+    with pytest.raises(ValueError, match=r"has 240 pool prompts, generation\.prompts asks for 300"):
+        run_rounds(params, 0, tmp_path, log=silent)
+    assert not list(tmp_path.glob("sft/*"))
+
+
+def test_the_processes_hold_the_lock_when_their_starter_is_gone(tmp_path):
+    """The lock's open file is theirs too: only with the last of them does it go."""
+    with store.locked(tmp_path / "run") as lock:
+        child = subprocess.Popen(["sleep", "30"], pass_fds=[lock.fileno()])
+    try:
+        with pytest.raises(store.RunHeld), store.locked(tmp_path / "run", patience=0.3):
+            pass
+    finally:
+        child.kill()
+        child.wait()
+    with store.locked(tmp_path / "run", patience=5):
+        pass
 
 
 def test_own_strategies_and_several_processes_are_refused(tmp_path):

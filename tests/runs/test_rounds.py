@@ -161,9 +161,7 @@ def test_reference_of_round_two_is_pi_sft(root, tmp_path):
     policy = adapters.with_adapter(run.base, run.lora, stream=run.stream("adapter"))
     adapters.set_adapter_state(policy, checkpoints.load_adapter(run.folder, 1))
     moved = response_logps(policy, *sequences)
-    arguments = DPOConfig(
-        str(tmp_path), precompute_ref_log_probs=True, bf16=False, report_to="none"
-    )
+    arguments = DPOConfig(str(tmp_path), bf16=False, report_to="none")
     trainer = training.dpo_trainer(policy, run.tokenizer, labelled, run.lora, arguments)
     found = np.array(trainer.train_dataset["ref_chosen_logps"])
     np.testing.assert_allclose(found, truth, atol=1e-3)
