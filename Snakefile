@@ -52,20 +52,20 @@ rule all:
 # The studies: each notebook runs its own, and makes these figures. What two share is run once, by whoever comes first.
 # The minutes it takes on the built-in world, 3 seeds: the longest start first, or one core waits for it at the end.
 STUDIES = {
-    "08_model_dependence": (["clusters"], ["fig2_model_dependence"], 5),
-    "09_normalisation": (["normalisation"], ["fig3_normalisation"], 9),
-    "10_projection": (["projection"], ["fig4_projection", "fig11_projection_quality"], 6),
-    "12_v_ablation": (["v_ablation"], ["fig7_v_ablation"], 4),
-    "13_costs": (["probed"], ["fig8_costs"], 1),
-    "14_forgetting": (["probed"], ["fig9_forgetting"], 4),
-    "15_what_was_picked": (["probed"], ["fig10_picks"], 2),
-    "16_when_does_it_pay": (["pays", "ridge"], ["fig12_when_it_pays"], 14),
-    "17_all_strategies": (["strategies"], ["fig13_all_strategies"], 7),
-    "18_replay": (["replay"], ["fig14_replay"], 6),
-    "19_decisions": (["decisions"], ["decisions"], 10),
+    "10_model_dependence": (["clusters"], ["fig2_model_dependence"], 5),
+    "11_normalisation": (["normalisation"], ["fig3_normalisation"], 9),
+    "12_projection": (["projection"], ["fig4_projection", "fig11_projection_quality"], 6),
+    "14_v_ablation": (["v_ablation"], ["fig7_v_ablation"], 4),
+    "15_costs": (["probed"], ["fig8_costs"], 1),
+    "16_forgetting": (["probed"], ["fig9_forgetting"], 4),
+    "17_what_was_picked": (["probed"], ["fig10_picks"], 2),
+    "18_when_does_it_pay": (["pays", "ridge"], ["fig12_when_it_pays"], 14),
+    "19_all_strategies": (["strategies"], ["fig13_all_strategies"], 7),
+    "21_replay": (["replay"], ["fig14_replay"], 6),
+    "22_decisions": (["decisions"], ["decisions"], 10),
 }
 if KNOWN:
-    STUDIES["11_proposition_1"] = (["proposition"], ["fig6_proposition_1"], 4)
+    STUDIES["13_proposition_1"] = (["proposition"], ["fig6_proposition_1"], 4)
 def study_key(names):
     """A hash of the parameters of every run of these studies, and of the library's code."""
     digests = [load_study(name, PROFILE).digests() for name in names]
@@ -164,11 +164,11 @@ rule baselines:
 
 rule over_optimisation:
     input:
-        "notebooks/07_over_optimisation.ipynb",
+        "notebooks/09_over_optimisation.ipynb",
         STUDY_CODE,
         f"{RUNS}/tables/baselines_{GRID.tasks[0]}_{GRID.models[0]}.csv",
     output: f"{RUNS}/tables/over_optimisation.csv"
-    log: f"{RUNS}/notebooks/07_over_optimisation.ipynb"
+    log: f"{RUNS}/notebooks/09_over_optimisation.ipynb"
     priority: 3
     params: depends_on()
     resources: gpu=CARDS
@@ -177,7 +177,7 @@ rule over_optimisation:
 
 rule main_results:
     input:
-        "notebooks/06_main_results.ipynb",
+        "notebooks/08_main_results.ipynb",
         STUDY_CODE,
         expand(
             f"{RUNS}/tables/{{which}}_{{task}}_{{model}}.csv",
@@ -186,5 +186,5 @@ rule main_results:
     output:
         f"{FIGURES}/fig1_reward.csv",
         f"{FIGURES}/fig5_win_rate.csv",
-    log: f"{RUNS}/notebooks/06_main_results.ipynb"
+    log: f"{RUNS}/notebooks/08_main_results.ipynb"
     shell: f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p figures ../{FIGURES}"

@@ -21,7 +21,7 @@ SOURCES = sorted((HOME / "notebooks").glob("*.ipynb"))
 RUNS = HOME / "runs" / "smoke"
 
 
-STUDIES_FROM = "08"  # notebooks from here on are studies: `make test-slow`
+STUDIES_FROM = "10"  # notebooks from here on are studies: `make test-slow`
 
 
 def run_smoke(*more):
@@ -34,13 +34,13 @@ def run_smoke(*more):
 
 @pytest.fixture(scope="session")
 def smoke():
-    """The smoke pipeline of Figures 1 and 5: notebooks 00 to 07."""
+    """The smoke pipeline of Figures 1 and 5: notebooks 00 to 09."""
     return run_smoke()
 
 
 @pytest.fixture(scope="session")
 def smoke_studies(smoke):
-    """The studies under smoke as well: notebooks 08 to 19."""
+    """The studies under smoke as well: notebooks 10 to 22."""
     return run_smoke("--studies")
 
 
@@ -56,7 +56,7 @@ def test_each_notebook_runs_under_smoke(source, smoke):
 
 def test_one_study_makes_its_figure_without_the_others(tmp_path, smoke):
     given = {"profile": "smoke", "root": str(RUNS), "seeds": [0, 1], "figures": str(tmp_path)}
-    execute(HOME / "notebooks" / "13_costs.ipynb", tmp_path / "13_costs.ipynb", given)
+    execute(HOME / "notebooks" / "15_costs.ipynb", tmp_path / "15_costs.ipynb", given)
     assert len(pd.read_csv(tmp_path / "fig8_costs.csv")) > 2
 
 
@@ -96,7 +96,7 @@ def test_smoke_makes_figures_with_tables_and_provenance(smoke):
         assert not [column for column in table if "seconds" in column]  # same params, same bytes
         assert (figures / f"{name}.svg").read_text().startswith("<?xml")
     found = read_json(figures / "provenance.json")
-    assert found["notebook"] == "06_main_results"
+    assert found["notebook"] == "08_main_results"
     runs = len(grid.tasks) * len(grid.models) * len(grid.strategies) * len(grid.seeds)
     assert max(made["runs"] for made in found["runs"]) == runs
     assert found["code"] in {made["code"] for made in found["runs"]}
@@ -274,7 +274,7 @@ def test_a_typed_number_is_seen(text, tmp_path):
 @pytest.mark.parametrize(
     "text",
     [
-        "see Figures 1 and 5, Eq. 3, D16, notebook 06 (Ash et al. 2020)",
+        "see Figures 1 and 5, Eq. 3, D16, notebook 08 (Ash et al. 2020)",
         "`top_k: 5`, $x^2 = 4$, ![a 3](b4.svg), Llama-2 and 7B, t intervals of V_0",
         "*Runtime: 3 min.*",
         SOLVED.replace("0.2", "nothing"),

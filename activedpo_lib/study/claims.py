@@ -61,7 +61,7 @@ def main_claims(folder: Path) -> Iterator[Row]:
     ):
         cells = against_random(folder, "activedpo", name, measure)
         claim = f"ActiveDPO gives higher {what} than Random everywhere"
-        yield claim, f"06, Figure {number}", listed(cells), ruling(supports(cells, 1))
+        yield claim, f"08, Figure {number}", listed(cells), ruling(supports(cells, 1))
     cells = against_random(folder, "aplp", "fig1_reward", "reward")
     better, worse = (
         {cell: values for cell, values in cells.items() if cell.endswith(f", {model}")}
@@ -69,7 +69,7 @@ def main_claims(folder: Path) -> Iterator[Row]:
     )
     found = ruling(supports(better, 1) + supports(worse, -1))
     claim = "APLP does well on Gemma, worse than Random on Llama-2"
-    yield claim, "06, Figure 1", listed(better | worse), found
+    yield claim, "08, Figure 1", listed(better | worse), found
 
 
 def model_claims(folder: Path) -> Iterator[Row]:
@@ -82,7 +82,7 @@ def model_claims(folder: Path) -> Iterator[Row]:
         for row in tests.to_dict("records")
     )
     claim = "Different models need different data (interaction)"
-    yield claim, "08, Figure 2", text, ruling(int(p < 0.05) for p in tests["p"])
+    yield claim, "10, Figure 2", text, ruling(int(p < 0.05) for p in tests["p"])
 
 
 def normalisation_claims(folder: Path) -> Iterator[Row]:
@@ -93,7 +93,7 @@ def normalisation_claims(folder: Path) -> Iterator[Row]:
     little = {task: values for task, values in none.items() if task == "tldr"}
     claim = "Normalising helps on WebGPT and changes little on TL;DR"
     text = "with - without: " + listed(none)
-    yield claim, "09, Figure 3", text, ruling(supports(helps, 1) + supports(little, 0))
+    yield claim, "11, Figure 3", text, ruling(supports(helps, 1) + supports(little, 0))
     picks = pd.read_csv(folder / "fig3_normalisation_picks.csv").query("variant == 'none'")
     longer = {
         task: (own["length"] - own["pool length"]).to_numpy()
@@ -101,7 +101,7 @@ def normalisation_claims(folder: Path) -> Iterator[Row]:
     }
     text = "picks longer than the pool by (tokens) " + listed(longer, 1)
     claim = "Without normalisation, short responses are favoured"
-    yield claim, "09, Figure 3", text, ruling(supports(longer, -1))
+    yield claim, "11, Figure 3", text, ruling(supports(longer, -1))
 
 
 def projection_claims(folder: Path) -> Iterator[Row]:
@@ -110,10 +110,10 @@ def projection_claims(folder: Path) -> Iterator[Row]:
     cells = {variant: values for (_, _, variant), values in found.items()}
     few = {"d / 64": cells["fold x1/64"], "d / 8": cells["fold x1/8"]}
     text = listed(few)
-    yield "Fewer dimensions are worse", "10, Figure 4", text, ruling(supports(few, -1))
+    yield "Fewer dimensions are worse", "12, Figure 4", text, ruling(supports(few, -1))
     more = {"4 d:": cells["fold x4"]}
     claim = "More than the default do not help"
-    yield claim, "10, Figure 4", listed(more), ruling(supports(more, -1))
+    yield claim, "12, Figure 4", listed(more), ruling(supports(more, -1))
 
 
 def theory_claims(folder: Path) -> Iterator[Row]:
@@ -126,12 +126,12 @@ def theory_claims(folder: Path) -> Iterator[Row]:
     }
     claim = "Uncertainty rises with the reward's error (what Prop. 1 is used for)"
     text = "rank correlation " + listed(found)
-    yield claim, "11, Figure 6", text, ruling(supports(found, 1))
+    yield claim, "13, Figure 6", text, ruling(supports(found, 1))
 
 
 PARTS = (main_claims, model_claims, normalisation_claims, projection_claims, theory_claims)
-BEYOND = ("12_v_ablation", "13_costs", "14_forgetting", "15_what_was_picked", "16_when_does_it_pay")
-BEYOND += ("17_all_strategies", "18_replay", "19_decisions")
+BEYOND = ("14_v_ablation", "15_costs", "16_forgetting", "17_what_was_picked", "18_when_does_it_pay")
+BEYOND += ("19_all_strategies", "21_replay", "22_decisions")
 
 
 def all_claims(folder: Path | str = COMMITTED) -> list[Row]:
@@ -154,7 +154,7 @@ def caption(folder: Path | str = COMMITTED) -> str:
     return (
         "*Figure 1 of the paper, on the built-in world: mean oracle reward against labels, "
         f"{seeds} seeds, 95 % intervals; below, the paired difference to Random. ActiveDPO after "
-        f"{labels} labels. {placed(cells, 'Random')} Other strategies: notebook 06.*"
+        f"{labels} labels. {placed(cells, 'Random')} Other strategies: notebook 08.*"
     )
 
 
@@ -168,5 +168,5 @@ def beyond(folder: Path | str = COMMITTED) -> str:
 
 
 if __name__ == "__main__":
-    print(caption(), markdown(all_claims()), beyond(), source("06_main_results", COMMITTED),
+    print(caption(), markdown(all_claims()), beyond(), source("08_main_results", COMMITTED),
           sep="\n\n")  # fmt: skip

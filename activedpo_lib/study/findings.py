@@ -1,4 +1,4 @@
-"""What each notebook found, as sentences computed from its tables: `finding("12_v_ablation")`.
+"""What each notebook found, as sentences computed from its tables: `finding("14_v_ablation")`.
 
 Every number is read from figures/*.csv, and every above, below and level follows from a 95 %
 interval over seeds, so that a sentence stays true when the figures are made again.

@@ -1,4 +1,4 @@
-"""What notebooks 12 to 19 found, beyond the paper; as `sentences.py`, which is read first."""
+"""What notebooks 14 to 22 found, beyond the paper; as `sentences.py`, which is read first."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -26,19 +26,19 @@ FACTOR = re.compile(r"x(\d+(?:\.\d+)?)")
 WORLD = "the built-in world (synthetic; says nothing about 7B models)"
 FIGURES = MappingProxyType(
     {
-        "06_main_results": ("fig1_reward", "fig5_win_rate"),
-        "08_model_dependence": ("fig2_model_dependence",),
-        "09_normalisation": ("fig3_normalisation",),
-        "10_projection": ("fig4_projection", "fig11_projection_quality"),
-        "11_proposition_1": ("fig6_proposition_1",),
-        "12_v_ablation": ("fig7_v_ablation",),
-        "13_costs": ("fig8_costs",),
-        "14_forgetting": ("fig9_forgetting",),
-        "15_what_was_picked": ("fig10_picks",),
-        "16_when_does_it_pay": ("fig12_when_it_pays",),
-        "17_all_strategies": ("fig13_all_strategies",),
-        "18_replay": ("fig14_replay",),
-        "19_decisions": ("decisions",),
+        "08_main_results": ("fig1_reward", "fig5_win_rate"),
+        "10_model_dependence": ("fig2_model_dependence",),
+        "11_normalisation": ("fig3_normalisation",),
+        "12_projection": ("fig4_projection", "fig11_projection_quality"),
+        "13_proposition_1": ("fig6_proposition_1",),
+        "14_v_ablation": ("fig7_v_ablation",),
+        "15_costs": ("fig8_costs",),
+        "16_forgetting": ("fig9_forgetting",),
+        "17_what_was_picked": ("fig10_picks",),
+        "18_when_does_it_pay": ("fig12_when_it_pays",),
+        "19_all_strategies": ("fig13_all_strategies",),
+        "21_replay": ("fig14_replay",),
+        "22_decisions": ("decisions",),
     }
 )  # notebook: the figures that it makes
 

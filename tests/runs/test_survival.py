@@ -285,7 +285,7 @@ def check_what_reruns(folder, environment):
     original = {}
     for name, old, new, expected in (
         (
-            "notebooks/07_over_optimisation.ipynb",
+            "notebooks/09_over_optimisation.ipynb",
             '"cells": [',
             '"cells":  [',
             "7 done, 0 running, 0 failed, 1 waiting",

@@ -97,7 +97,7 @@ def test_the_verdict_follows_the_table(tmp_path):
     for shift, word, sign in ((5.0, "Above", r"\+"), (-5.0, "Below", "-")):
         changed = table.assign(reward=table["reward"] + shift * kept)
         changed.to_csv(tmp_path / "fig7_v_ablation.csv", index=False)
-        found = sentences("12_v_ablation", tmp_path)
+        found = sentences("14_v_ablation", tmp_path)
         assert re.search(rf"{word} the paper's V: .*kept features \({sign}[45]\.", found)
 
 
@@ -105,7 +105,7 @@ def test_the_numbers_are_those_of_a_slow_count():
     table = pd.read_csv(COMMITTED / "fig13_all_strategies.csv")
     last = table[table["round"] == 6].pivot(index="seed", columns="strategy", values="reward")
     mean, half = interval((last["margin"] - last["random"]).to_numpy())
-    assert f"margin ({mean:+.2f} ± {half:.2f})" in sentences("17_all_strategies")
+    assert f"margin ({mean:+.2f} ± {half:.2f})" in sentences("19_all_strategies")
 
 
 def test_yours_stand_beneath_the_committed_ones_with_their_own_source(tmp_path):
@@ -113,16 +113,16 @@ def test_yours_stand_beneath_the_committed_ones_with_their_own_source(tmp_path):
     record = json.loads((COMMITTED / "fig7_v_ablation.json").read_text())
     record |= {"profile": "mine", "seed": [0, 1], "commit": "abc", "where": "profile mine"}
     (tmp_path / "fig7_v_ablation.json").write_text(json.dumps(record))
-    found = finding("12_v_ablation", tmp_path)._repr_markdown_()
+    found = finding("14_v_ablation", tmp_path)._repr_markdown_()
     ours, yours = found.split("The committed figures:")
     assert ours.count("below the paper's V") == 1
     assert "Your figures: profile mine, 2 seeds, commit abc" in yours
-    assert finding("12_v_ablation", COMMITTED) == finding("12_v_ablation")
-    assert finding("12_v_ablation", "") == finding("12_v_ablation")
+    assert finding("14_v_ablation", COMMITTED) == finding("14_v_ablation")
+    assert finding("14_v_ablation", "") == finding("14_v_ablation")
 
 
 def test_missing_tables_and_unknown_notebooks_are_named(tmp_path):
-    none_yet = finding("12_v_ablation", committed=tmp_path)._repr_markdown_()
+    none_yet = finding("14_v_ablation", committed=tmp_path)._repr_markdown_()
     assert "none yet, fig7_v_ablation.csv is not in" in none_yet
     with pytest.raises(ValueError, match="no finding for '12'"):
         finding("12")

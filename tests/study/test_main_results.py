@@ -1,4 +1,4 @@
-"""What notebooks 04 to 07 read, draw and keep."""
+"""What notebooks 04 to 09 read, draw and keep."""
 
 import json
 

@@ -125,7 +125,7 @@ def test_a_saved_figure_has_its_tables_without_times_and_where_they_came_from(st
     assert not [name for name in saved if "seconds" in name]
     np.testing.assert_allclose(saved["reward"], results["reward"], rtol=1e-4)
     found = read_json(tmp_path / f"{stem}.json")
-    assert (found["notebook"], found["profile"], found["seed"]) == ("12_v_ablation", "smoke", [0])
+    assert (found["notebook"], found["profile"], found["seed"]) == ("14_v_ablation", "smoke", [0])
     assert found["params"] == {"v_ablation": study.digests()}
     assert sum(made["runs"] for made in found["runs"]) == 1
     assert found["where"] == study.where

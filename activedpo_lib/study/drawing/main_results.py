@@ -1,4 +1,4 @@
-"""Notebooks 04 to 07, the main results: the tables of all runs together, Figures 1 and 5 and what
+"""Notebooks 04 to 09, the main results: the tables of all runs together, Figures 1 and 5 and what
 is drawn beside them, and how both are kept.
 """
 
@@ -21,7 +21,7 @@ from activedpo_lib.study.drawing import plots
 from activedpo_lib.study.tables import pair_table, split_times, truth_known
 from activedpo_lib.tasks import load_task
 
-NOTEBOOK = "06_main_results"
+NOTEBOOK = "08_main_results"
 PATTERNS = ("baselines_*.csv", "activedpo_*.csv")  # what notebooks 05 and 04 write
 GREY = "#999999"
 PARTS = ("generate", "measure", "select", "label", "train", "evaluate")  # of a round, in its order
