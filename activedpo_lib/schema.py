@@ -54,7 +54,7 @@ class TaskParams:
         0.2, 0.0, 1.0, "share of damaged responses among the world's comparisons"
     )
     skew: float = ranged(
-        1.0, 0.0, 10.0, "Zipf exponent of the topics of the world's pool; 0 is even"
+        0.0, 0.0, 10.0, "Zipf exponent of the details in the world's pool; 0 is even"
     )
     max_new_tokens: int = ranged(24, 1, unit="tokens")  # D9
 

@@ -54,7 +54,7 @@ def once(runs: Sized, *parts: str, each_seed: bool) -> Sized:
     """
     found = {}
     for params, seed, size in runs:
-        task = dataclasses.replace(params.task, skew=1.0, pool_subset="")
+        task = dataclasses.replace(params.task, skew=0.0, pool_subset="")
         oracle = dataclasses.replace(params.oracle, label="argmax", flip=0.0)
         key = dataclasses.replace(params, task=task, oracle=oracle).digest(*parts)
         found.setdefault((key, seed if each_seed else 0), (params, seed, size))

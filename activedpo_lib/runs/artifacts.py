@@ -74,7 +74,7 @@ def _neutral(params: Params) -> Params:
     default = OracleParams()
     return dataclasses.replace(
         params,
-        task=dataclasses.replace(params.task, skew=1.0, pool_subset=""),
+        task=dataclasses.replace(params.task, skew=0.0, pool_subset=""),
         oracle=dataclasses.replace(
             params.oracle, kind=default.kind, label=default.label, flip=default.flip
         ),
