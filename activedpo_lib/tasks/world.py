@@ -146,18 +146,22 @@ def world_task(
         prompts("held-out", HELD_OUT if rows.comparisons else 0),
         randomness.child("held-out-labels").numpy(),
     )
+    evaluation = prompts("evaluation", rows.evaluation)
+    compared = comparisons(
+        language,
+        prompts("compared", rows.comparisons),
+        randomness.child("labels").numpy(),
+        damaged,
+    )
+    # Drawn by chance a second time, some 1 % of WebGPT's: no reward model is measured on those.
+    apart = {c.prompt for c in held_out} | {prompt.text for prompt in evaluation}
     return Task(
         name=name,
         sft=demonstrations(language, prompts("sft", rows.sft), randomness.child("writers").numpy()),
-        comparisons=comparisons(
-            language,
-            prompts("compared", rows.comparisons),
-            randomness.child("labels").numpy(),
-            damaged,
-        ),
+        comparisons=tuple(c for c in compared if c.prompt not in apart),
         held_out=held_out,
         prompts=prompts("pool", rows.prompts, skew),
-        evaluation=prompts("evaluation", rows.evaluation),
+        evaluation=evaluation,
         utility=partial(truth.utility, grammar=language.GRAMMAR),
     )
 
