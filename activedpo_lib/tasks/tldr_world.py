@@ -43,7 +43,9 @@ def facts(rng: np.random.Generator, skew: float = 0.0) -> dict[str, Any]:
     who, other = rng.choice(people, 2, replace=False)
     slots = {"who": str(who), "act": choose(rng, ACTS), "thing": choose(rng, things)}
     slots |= {
-        slot: choose_zipf(rng, values, skew) for slot, values in TLDR_SLOTS.items() if rng.random() < 0.9
+        slot: choose_zipf(rng, values, skew)
+        for slot, values in TLDR_SLOTS.items()
+        if rng.random() < 0.9
     }
     return {"topic": topic, "group": GROUP[topic], "slots": slots, "other": str(other)}
 
@@ -63,18 +65,12 @@ def prompt_text(truth: Mapping[str, Any], rng: np.random.Generator) -> str:
 
 
 def response_text(slots: Mapping[str, str], tone: str, _: Mapping[str, str]) -> str:
-    """One summary in the grammar: who did what to which thing, then the optional slots in a fixed
+    """One summary in the grammar: who did what to which thing, then the details in a fixed
     order.
     """
     words = [*TONES[tone], slots["who"], slots["act"], slots["thing"]]
-    frames = {
-        "when": "{}",
-        "where": "at {}",
-        "cause": "over {}",
-        "feeling": ", {}",
-        "question": ", {} ?",
-    }
-    words += [frames[slot].format(slots[slot]) for slot in OPTIONAL if slot in slots]
+    words += [f", {slots[slot]}" for slot in OPTIONAL if slot in slots]
+    words += ["?"] if "question" in slots else []
     return " ".join([*words, "!" if tone == "blunt" else "."])
 
 
@@ -91,7 +87,9 @@ def _grammar() -> Grammar:
     slots["who"] = [word for people, _ in TOPICS.values() for word in people.split()]
     slots["thing"] = [word for _, things in TOPICS.values() for word in things.split()]
     base = ("who", "act", "thing")
-    grammar = Grammar(slots, base, TASTES, worths(TLDR_SLOTS, LIKED, WORTH), 14, tone_of, classes_of(slots))
+    grammar = Grammar(
+        slots, base, TASTES, worths(TLDR_SLOTS, LIKED, WORTH), 14, tone_of, classes_of(slots)
+    )
     return with_allowed(grammar, OPTIONAL, TONES, response_text)
 
 

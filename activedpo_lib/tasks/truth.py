@@ -21,7 +21,7 @@ MOST_BROKEN = 6
 
 @dataclass(frozen=True)
 class Taste:
-    """What the readers of one group of topics like. `cites` is the utility of one right citation."""
+    """What the readers of one group of topics like. `cites`: utils of one right citation."""
 
     tone: str
     cites: float = 0.0
@@ -132,8 +132,8 @@ def utility(prompt: Prompt, text: str, grammar: Grammar) -> float:
     """The truth, in utils: Bradley-Terry's human prefers y1 with probability sigma(u(x, y1) - u(x,
     y2)).
 
-    3 base 0.6^wrong, base the share of base facts said right; each true detail adds its worth, which
-    is negative for half of them; the group's tone adds 0.5; each broken bigram, wrong citation and
+    3 base 0.6^wrong, base the share of base facts said right; each true detail adds its worth,
+    negative for half of them; the group's tone adds 0.5; each broken bigram, wrong citation and
     word past the limit costs.
     """
     found = reading(prompt, text, grammar)

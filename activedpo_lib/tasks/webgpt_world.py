@@ -85,17 +85,12 @@ def prompt_text(truth: Mapping[str, Any], _: np.random.Generator) -> str:
 
 
 def response_text(slots: Mapping[str, str], tone: str, cited: Mapping[str, str]) -> str:
-    """One answer: the cause, then the optional facts as sentences, each cited where `cited` has its
+    """One answer: the cause, then the details in a fixed order, each cited where `cited` has its
     mark.
     """
-    sentences = [
-        f"{slots['subject']} {slots['verb']} because of {slots['cause']} "
-        f"{cited.get(slots['cause'], '')}"
-    ]
-    for slot in OPTIONAL:
-        if slot in slots:
-            sentences.append(f"{SENTENCES[slot].format(slots[slot])} {cited.get(slots[slot], '')}")
-    words = [*" . ".join(sentences).split(), "."]
+    said = [slots["cause"], *(slots[slot] for slot in OPTIONAL if slot in slots)]
+    facts = " , ".join(f"{value} {cited.get(value, '')}" for value in said)
+    words = f"{slots['subject']} {slots['verb']} because of {facts} .".split()
     return " ".join([*words, *TONES[tone]])
 
 

@@ -77,7 +77,7 @@ def test_half_of_each_slots_details_are_liked(language):
     worth = language.GRAMMAR.worth
     for slot in language.OPTIONAL:
         assert sum(worth[word] for word in language.GRAMMAR.slots[slot]) == 0
-    assert language.LIKED == {word for word in worth if worth[word] > 0}
+    assert {word for word in worth if worth[word] > 0} == language.LIKED
 
 
 def test_a_skewed_pool_tells_some_details_more_often_and_an_even_one_does_not(language):
