@@ -143,6 +143,7 @@ def _possible(params: Params) -> Params:
             "norm is not known after "
             "the projection; use normalise_when after, or projection none"
         )
+    _knowing(params)
     _shareable(params)
     _policies_come_back(params)
     if params.model.hidden_size % params.model.heads:
@@ -164,6 +165,22 @@ def _policies_come_back(params: Params) -> None:
         raise ParamsError(
             "adapters last with several processes is impossible: what is trained again by one "
             "process is not the same to the last digit; use adapters all, or processes 1"
+        )
+
+
+def _knowing(params: Params) -> None:
+    """What a ceiling or a control asks for must be there."""
+    if params.ceiling and params.strategy != "random":
+        raise ParamsError(
+            f"ceiling {params.ceiling} picks in the strategy's place, so the strategy must be "
+            f"random, got {params.strategy}"
+        )
+    if params.ceiling and params.processes > 1:
+        raise ParamsError(f"ceiling {params.ceiling} runs in one process: set processes to 1")
+    if params.replay and params.oracle.after_first != "oracle":
+        raise ParamsError(
+            f"oracle.after_first {params.oracle.after_first} with replay is impossible: there, "
+            "humans have answered; use oracle"
         )
 
 

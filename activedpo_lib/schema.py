@@ -97,6 +97,9 @@ class OracleParams:
     kind: Literal["reward_model", "utility"] = "reward_model"
     label: Literal["argmax", "bradley_terry"] = "argmax"  # D10
     flip: float = ranged(0.0, 0.0, 0.5, "probability")  # D10
+    # A control: who answers from the second round on; the policy's own margin, the Bayesian
+    # reward on phi, or a coin. Only the first round's labels are then the oracle's.
+    after_first: Literal["oracle", "policy", "posterior", "coin"] = "oracle"
     epochs: float = ranged(1.0, 0.0, unit="epochs")
     learning_rate: float = ranged(1.0e-3, 0.0, 1.0)
     batch_size: int = ranged(32, 1)
@@ -159,6 +162,8 @@ class SelectionParams:
         0.4, 0.0, 1.0, "share of the round's prompts that APLP's entropy keeps: 8B = 400 of 1000"
     )
     apo_ridge: float = ranged(1.0e-5, above=0.0)
+    prior: float = ranged(0.1, above=0.0, unit="precision of the Bayesian reward's weights")
+    confidence: float = ranged(1.0, 0.0, unit="standard deviations of upper and lower bounds")
 
 
 @dataclass(frozen=True)
@@ -194,6 +199,8 @@ class Params:
     task: TaskParams
     model: ModelParams
     strategy: str
+    # Full knowledge in the strategy's place: it reads the oracle (method/ceilings.py).
+    ceiling: Literal["", "matching", "largest_gap"] = ""
     rounds: int = ranged(6, 1, unit="rounds")  # D11
     batch_size: int = ranged(40, 1, unit="labels per round")
     replay: bool = False  # the pool is the task's own comparisons; a label is revealed when picked
@@ -210,6 +217,11 @@ class Params:
     selection: SelectionParams = SelectionParams()
     dpo: DPOParams = DPOParams()
     evaluation: EvaluationParams = EvaluationParams()
+
+    @property
+    def chooser(self) -> str:
+        """Who picks, as tables call it: the strategy, or "full knowledge" and which."""
+        return f"full knowledge: {self.ceiling}" if self.ceiling else self.strategy
 
     def digest(self, *parts: str) -> str:
         """The SHA-256 of the values that a result depends on, 12 hex digits; with `parts`, of the

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from activedpo_lib.method.ceilings import CEILINGS
 from activedpo_lib.method.strategies import classic, gradient, improvement, reward
 from activedpo_lib.records import Strategy
 
@@ -37,6 +38,11 @@ def make_strategy(
     strategies: {name: factory} of your own. Raises ValueError naming the known ones.
     """
     known = STRATEGIES | dict(strategies or {})
+    if name in CEILINGS and name not in known:
+        raise ValueError(
+            f"{name} is no strategy: it reads the oracle's rewards before it picks; it runs as "
+            f"`ceiling: {name}`, with the strategy random (notebook 07)"
+        )
     if name not in known:
         yours = f"pass your own as strategies={{{name!r}: factory}}"
         raise ValueError(f"no strategy {name!r}; known are {sorted(known)}; {yours}")
