@@ -171,23 +171,6 @@ class Strategy(NamedTuple):
     shares: bool = False
 
 
-class SelectKnowing(Protocol):
-    """A ceiling's pick, given the true reward gaps d_i = s(y1) - s(y2) of all candidates, (n,)."""
-
-    def __call__(
-        self, candidates: Candidates, gaps: np.ndarray, batch_size: int, *, stream: Stream
-    ) -> Selection: ...
-
-
-class Ceiling(NamedTuple):
-    """Full knowledge, which no strategy has: a criterion that reads the oracle's rewards, and the
-    columns of Candidates that it needs besides.
-    """
-
-    needs: frozenset[str]
-    select: SelectKnowing
-
-
 class Score(Protocol):
     """An oracle's or an evaluator's rewards of responses, (n,) float64, all finite."""
 

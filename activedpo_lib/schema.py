@@ -8,6 +8,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+CeilingName = Literal["", "matching", "largest_gap"]
+
 
 def ranged(
     default: Any,
@@ -200,7 +202,7 @@ class Params:
     model: ModelParams
     strategy: str
     # Full knowledge in the strategy's place: it reads the oracle (method/ceilings.py).
-    ceiling: Literal["", "matching", "largest_gap"] = ""
+    ceiling: CeilingName = ""
     rounds: int = ranged(6, 1, unit="rounds")  # D11
     batch_size: int = ranged(40, 1, unit="labels per round")
     replay: bool = False  # the pool is the task's own comparisons; a label is revealed when picked

@@ -6,22 +6,37 @@ A greedy chooser is no proof of a bound: one with full knowledge gains at least 
 
 from __future__ import annotations
 
+from typing import NamedTuple, Protocol
+
 import numpy as np
 
 from activedpo_lib.method.design import largest
 from activedpo_lib.method.formulas import TINY
 from activedpo_lib.method.strategies.greedy import one_by_one
-from activedpo_lib.records import Candidates, Ceiling, Selection
+from activedpo_lib.records import Candidates, Selection
 from activedpo_lib.streams import Stream
 
 
-def _matching(
-    candidates: Candidates, gaps: np.ndarray, batch_size: int, *, stream: Stream
-) -> Selection:
+class SelectKnowing(Protocol):
+    """A pick, given the true gaps d_i = s(y1) - s(y2) of all candidates, (n,)."""
+
+    def __call__(
+        self, found: Candidates, gaps: np.ndarray, batch_size: int, *, stream: Stream
+    ) -> Selection: ...
+
+
+class Ceiling(NamedTuple):
+    """Full knowledge: its pick, and the columns of Candidates that it needs besides the gaps."""
+
+    needs: frozenset[str]
+    select: SelectKnowing
+
+
+def _matching(found: Candidates, gaps: np.ndarray, batch_size: int, *, stream: Stream) -> Selection:
     """Greedily the batch whose labels' sum of sign(d_i) phi_i has the largest cosine with
     g = sum_i d_i phi_i, the direction that raises the pool's expected reward.
     """
-    phi = candidates.phi.astype(np.float64)
+    phi = found.phi.astype(np.float64)
     goal = gaps @ phi
     steps = np.sign(gaps)[:, None] * phi
     along, squares = steps @ goal, np.square(steps).sum(1)
@@ -34,14 +49,14 @@ def _matching(
     def add(at: int) -> None:
         total[:] += steps[at]
 
-    return one_by_one(batch_size, stream.uniforms(candidates.ids), cosines, add)
+    return one_by_one(batch_size, stream.uniforms(found.ids), cosines, add)
 
 
 def _largest_gap(
-    candidates: Candidates, gaps: np.ndarray, batch_size: int, *, stream: Stream
+    found: Candidates, gaps: np.ndarray, batch_size: int, *, stream: Stream
 ) -> Selection:
     """The largest |d_i|."""
-    return largest(np.abs(gaps), batch_size, stream.uniforms(candidates.ids))
+    return largest(np.abs(gaps), batch_size, stream.uniforms(found.ids))
 
 
 CEILINGS = {

@@ -20,7 +20,7 @@ from activedpo_lib.method.evaluation import evaluate
 from activedpo_lib.method.generation import generate, without_labelled
 from activedpo_lib.method.logps import reference
 from activedpo_lib.method.oracles import answered, label
-from activedpo_lib.method.posterior import reward_posterior
+from activedpo_lib.method.strategies.posterior import reward_posterior
 from activedpo_lib.method.training import dpo
 from activedpo_lib.records import (
     Budget,
@@ -125,7 +125,10 @@ def true_gaps(run: Run, pool: Pool) -> np.ndarray:
     """s(y1) - s(y2) of the pool's pairs by the oracle, (n,); in a replay the humans' +1 or -1."""
     if run.score is None:
         pairs = [pool.pair(row) for row in range(len(pool.pairs))]
-        first = [pair.chosen is asked.first for pair, asked in zip(replay.reveal(pairs), pairs)]
+        first = [
+            pair.chosen is asked.first
+            for pair, asked in zip(replay.reveal(pairs), pairs, strict=True)
+        ]
         return np.where(first, 1.0, -1.0)
     prompts = [pool.prompts[at] for at in pool.prompt_index]
     rewards = run.score(prompts, [response.text for response in pool.responses])

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from activedpo_lib.method.posterior import after_pick, map_dual, reward_posterior
+from activedpo_lib.method.strategies.posterior import after_pick, map_dual, reward_posterior
 from activedpo_lib.records import Candidates
 from activedpo_lib.streams import stream
 

@@ -1,4 +1,4 @@
-"""Strategies on the Bayesian reward (`method/posterior.py`): what the labels so far predict of a
+"""Strategies on the Bayesian reward (`method/strategies/posterior.py`): what the labels so far predict of a
 pair, and how surely. A batch is picked one by one, the posterior's covariance updated in between.
 """
 
@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import entr, expit
 
 from activedpo_lib.method.design import largest
-from activedpo_lib.method.posterior import (
+from activedpo_lib.method.strategies.posterior import (
     RewardPosterior,
     after_pick,
     expected_weight,
@@ -111,9 +111,8 @@ def max_min_lcb(prior: float = 0.1, confidence: float = 1.0) -> Strategy:
             lowest = np.where(where >= 0, gaps - confidence * np.abs(spread), np.inf)
             best = int(np.argmax(np.where((where >= 0).any(1), lowest.min(1), -np.inf)))
             rows.append(where[best, int(np.argmin(lowest[best]))])
-        rows = np.array(rows)
-        ties = stream.uniforms(candidates.ids)
-        best = rows[largest(deviation[rows], batch_size, ties[rows]).indices]
+        ties, one_each = stream.uniforms(candidates.ids), np.array(rows)
+        best = one_each[largest(deviation[one_each], batch_size, ties[one_each]).indices]
         return _filled(best, batch_size, ties)
 
     return Strategy(frozenset({"phi"}), select)
