@@ -1,8 +1,8 @@
 """Strategies that label where the policy would improve: this project's own.
 
 A label moves the policy along its pair's phi. g^ = sum_i mu_i phi_i over the pool is the direction
-that raises the reward that the labels so far predict (`method/strategies/posterior.py`), so |phi_i . g^| is
-how far a label of pair i would move the policy that way, whoever wins.
+that raises the reward that the labels so far predict (`posterior.py`), so |phi_i . g^| is how far a
+label of pair i would move the policy that way, whoever wins.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import numpy as np
 
 from activedpo_lib.method.design import largest
 from activedpo_lib.method.formulas import unit_rows
-from activedpo_lib.method.strategies.posterior import reward_posterior
 from activedpo_lib.method.strategies.gradient import i_optimal
+from activedpo_lib.method.strategies.posterior import reward_posterior
 from activedpo_lib.records import Candidates, Selection, Strategy
 from activedpo_lib.streams import Stream
 

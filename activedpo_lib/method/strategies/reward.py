@@ -1,5 +1,5 @@
-"""Strategies on the Bayesian reward (`method/strategies/posterior.py`): what the labels so far predict of a
-pair, and how surely. A batch is picked one by one, the posterior's covariance updated in between.
+"""Strategies on the Bayesian reward (`posterior.py`): what the labels so far predict of a pair, and
+how surely. A batch is picked one by one, the posterior's covariance updated in between.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import numpy as np
 from scipy.special import entr, expit
 
 from activedpo_lib.method.design import largest
+from activedpo_lib.method.strategies.greedy import one_by_one
 from activedpo_lib.method.strategies.posterior import (
     RewardPosterior,
     after_pick,
     expected_weight,
     reward_posterior,
 )
-from activedpo_lib.method.strategies.greedy import one_by_one
 from activedpo_lib.records import Candidates, Selection, Strategy
 from activedpo_lib.streams import Stream
 
