@@ -38,7 +38,7 @@ from activedpo_lib.runs.steps import (
     sample_prompts,
     train,
 )
-from activedpo_lib.study.studies import Study
+from activedpo_lib.study.studies import NAMES, Study
 
 EVERYTHING = frozenset({"phi", "margin", "entropy", "hidden"})
 MOST_DEMONSTRATIONS = 200
@@ -132,7 +132,7 @@ def forgetting_table(study: Study, results: pd.DataFrame, evaluator: str) -> pd.
         judged = dataclasses.replace(run.params, evaluation=judge)
         second = artifacts.load_evaluator(judged, study.root)
         rows += [cell | row for row in forgetting(dataclasses.replace(run, evaluator=second))]
-    keys = ["task", "variant", "strategy", "seed", "round"]
+    keys = [*NAMES, "seed", "round"]
     found = pd.DataFrame(rows).merge(results[[*keys, "labels", "reward"]])
     same = len(found) == len(rows)
     if not (same and np.allclose(found["oracle_reward"], found["reward"], atol=1e-3)):

@@ -3,8 +3,9 @@ read again, and its figure saved beside its table.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from activedpo_lib.runs.run import Run
 
 STUDIES = PROFILES / "studies"
-KEYS = {"tasks", "variants", "strategies"}
+KEYS = {"tasks", "models", "variants", "strategies"}
+NAMES = ("task", "model", "variant", "strategy")  # of a cell's parts
 FACTOR = re.compile(r"x(\d+(?:\.\d+)?)")
 WORLD = "the built-in world (synthetic; says nothing about 7B models)"
 FIGURES = MappingProxyType(
@@ -42,13 +44,13 @@ FIGURES = MappingProxyType(
     }
 )  # notebook: the figures that it makes
 
-Cell = tuple[str, str, str]
+Cell = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study under one profile. `cells` maps (task, variant, strategy) to the Params of its runs,
-    whatever the seed; `seeds` and `root` say which runs and where they lie.
+    """A study under one profile. `cells` maps (task, model, variant, strategy) to the Params of its
+    runs, whatever the seed; `seeds` and `root` say which runs and where they lie.
     """
 
     name: str
@@ -86,15 +88,15 @@ class Study:
         return place(self.known, self.profile)
 
     def digests(self) -> dict[str, str]:
-        """{"task/variant/strategy": the params' hash}, for provenance."""
+        """{"task/model/variant/strategy": the params' hash}, for provenance."""
         return {"/".join(cell): params.digest() for cell, params in self.cells.items()}
 
     def table(self) -> pd.DataFrame:
-        """The cells, one a row: task, variant, strategy, rounds, and the pairs of a batch."""
+        """The cells, one a row: their parts, rounds, and the pairs of a batch."""
         return pd.DataFrame(
             [
-                {"task": t, "variant": v, "strategy": s, "rounds": q.rounds, "batch": q.batch_size}
-                for (t, v, s), q in self.cells.items()
+                dict(zip(NAMES, cell, strict=True)) | {"rounds": q.rounds, "batch": q.batch_size}
+                for cell, q in self.cells.items()
             ]
         )
 
@@ -106,7 +108,7 @@ class Study:
 
         tables = []
         for seed in self.seeds:  # stopped at any time, the variants have the same seeds, or nearly
-            for (_, variant, _), params in self.cells.items():
+            for (_, _, variant, _), params in self.cells.items():
                 found = run_rounds(params, seed, self.root, log=_silent, patience=float("inf"))
                 found.insert(2, "variant", variant)
                 tables.append(found)
@@ -115,15 +117,15 @@ class Study:
         return pd.concat(tables, ignore_index=True)
 
     def runs(self, seeds: Iterable[int] | None = None) -> Iterator[tuple[dict, "Run"]]:
-        """Yield (cell as {"task", "variant", "strategy", "seed"}, Run) of rounds that are saved; of
-        `seeds` only, where some are named.
+        """Yield (cell as {"task", "model", "variant", "strategy", "seed"}, Run) of rounds that are
+        saved; of `seeds` only, where some are named.
         """
         from activedpo_lib.runs.run import open_run  # brings torch
 
         for seed in self.seeds if seeds is None else seeds:
-            for (task, variant, strategy), params in self.cells.items():
+            for cell, params in self.cells.items():
                 run = open_run(params, seed, self.root, log=_silent)
-                yield {"task": task, "variant": variant, "strategy": strategy, "seed": seed}, run
+                yield dict(zip(NAMES, cell, strict=True)) | {"seed": seed}, run
 
     def save(
         self,
@@ -177,11 +179,8 @@ def changes(name: str) -> pd.DataFrame:
     all share, left out.
     """
     variants = read_profile(STUDIES / f"{name}.yaml")["variants"]
-    rows = []
-    for variant, values in variants.items():
-        own = [f"{key}: {value}" for key, value in values.items() if key != "rounds"]
-        rows.append({"variant": variant, "changed": ", ".join(own)})
-    return pd.DataFrame(rows)
+    own = {v: [f"{k}: {x}" for k, x in of.items() if k != "rounds"] for v, of in variants.items()}
+    return pd.DataFrame([{"variant": v, "changed": ", ".join(said)} for v, said in own.items()])
 
 
 def study_names() -> list[str]:
@@ -198,21 +197,27 @@ def load_study(name: str, profile: str = "tiny", more: dict[str, dict] | None = 
     if name not in study_names():
         raise ParamsError(f"no study {name!r} in {STUDIES}; it has {study_names()}")
     read = read_profile(STUDIES / f"{name}.yaml")
-    if unknown := set(read) - KEYS:
-        raise ParamsError(
-            f"{name}.yaml: unknown key {sorted(unknown)[0]!r}; known keys are {sorted(KEYS)}"
-        )
+    for key in sorted(set(read) - KEYS):
+        raise ParamsError(f"{name}.yaml: unknown key {key!r}; known keys are {sorted(KEYS)}")
     grid = load_grid(profile)
+    asked = [_asked(name, read, key, getattr(grid, key)) for key in ("tasks", "models")]
     cells = {}
-    for task in {"every": grid.tasks, "last": grid.tasks[-1:]}[read["tasks"]]:
-        usual = load_params(profile, task, grid.models[-1])
+    for task, model in product(*asked):
+        usual = load_params(profile, task, model)
         for variant, overrides in (read["variants"] | (more or {})).items():
             changed = _scaled(overrides, usual)
             for strategy in read.get("strategies") or [changed.get("strategy", "activedpo")]:
-                cells[task, variant, strategy] = load_params(
-                    profile, task, grid.models[-1], overrides=changed | {"strategy": strategy}
+                cells[task, model, variant, strategy] = load_params(
+                    profile, task, model, overrides=changed | {"strategy": strategy}
                 )
     return Study(name, profile, MappingProxyType(cells))
+
+
+def _asked(name: str, read: dict, key: str, every: Sequence[str]) -> Sequence[str]:
+    """Of the profile's tasks or models, those that the study asks for: every one, or the last."""
+    if (which := read.get(key, "last")) not in ("every", "last"):
+        raise ParamsError(f"{name}.yaml: {key} is {which!r}; write every or last")
+    return every if which == "every" else every[-1:]
 
 
 def _scaled(overrides: dict, params: Params) -> dict:

@@ -68,7 +68,7 @@ def test_runs_on_a_subset_see_its_prompts_only_and_models_have_their_own_sft(tmp
         halves, pools, strategy="random", **{"oracle.kind": "utility"}
     )
     study = load_study("clusters", "smoke", variants)
-    for (_, variant, _), params in study.cells.items():
+    for (_, _, variant, _), params in study.cells.items():
         if variant != "all":
             run_rounds(params, 0, tmp_path / "runs", log=lambda _: None)
             numbers = [

@@ -157,7 +157,7 @@ def test_ways_to_pick_differ_in_overlap(root):
 
 
 def test_tables_of_a_study_have_a_row_for_each_run_and_criterion(root):
-    cells = {("tldr", "response", "activedpo"): finished(root)[0].params}
+    cells = {("tldr", "llama", "response", "activedpo"): finished(root)[0].params}
     study = Study("mine", "smoke", MappingProxyType(cells), (0,), root)
     ranked, scatter = probes.correlation_table(study)
     assert len(ranked) == 3 * 5
@@ -166,7 +166,7 @@ def test_tables_of_a_study_have_a_row_for_each_run_and_criterion(root):
     assert first["true gap"] == pytest.approx(1)  # before the first label the error is the gap
     assert first["|r1 - r2|"] == 0
     assert len(scatter) > 10
-    batch = cells["tldr", "response", "activedpo"].batch_size
+    batch = cells["tldr", "llama", "response", "activedpo"].batch_size
     assert len(picks.picks_table(study, {1, 3})) == 2 * batch
     lengths = picks.lengths_table(study)
     assert lengths[["task", "variant", "seed"]].to_numpy().tolist() == [["tldr", "response", 0]]

@@ -33,17 +33,17 @@ def test_every_study_is_possible_under_every_profile(profile):
 def test_a_factor_multiplies_what_the_profile_says():
     tiny, paper = (load_study("projection", profile).cells for profile in ("tiny", "paper"))
     sizes = [
-        {v: q.selection.dimensions for (_, v, _), q in cells.items()} for cells in (tiny, paper)
+        {v: q.selection.dimensions for (_, _, v, _), q in cells.items()} for cells in (tiny, paper)
     ]
     assert [s["fold x1/8"] for s in sizes] == [64, 1024]
-    halves = {v: (q.batch_size, q.rounds) for (_, v, _), q in load_study("pays").cells.items()}
+    halves = {v: (q.batch_size, q.rounds) for (_, _, v, _), q in load_study("pays").cells.items()}
     assert halves["usual"] == (40, 6)
     assert halves["batch x1/2, rounds x2"] == (20, 12)
     assert halves["batch x3, rounds x1/3"] == (120, 2)
 
 
 def test_all_strategies_means_all():
-    ours = {strategy for _, _, strategy in load_study("strategies").cells}
+    ours = {strategy for *_, strategy in load_study("strategies").cells}
     assert ours == set(STRATEGIES) - {"frozen_v"}  # an ablation of ActiveDPO, in Figure 7
 
 
@@ -61,12 +61,24 @@ def test_studies_share_runs_with_the_main_figures():
         assert usual in {params.digest() for params in load_study(name).cells.values()}, name
 
 
+def test_every_model_of_the_profile_can_be_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(studies, "STUDIES", tmp_path)
+    for models, found in (("every", {"llama", "gemma"}), ("last", {"gemma"})):
+        said = {"tasks": "every", "models": models, "variants": {"usual": {}}}
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(said))
+        cells = load_study("mine").cells
+        assert {model for _, model, _, _ in cells} == found
+        assert len(cells) == 2 * len(found)
+        assert all((t, m) == (q.task.name, q.model.name) for (t, m, _, _), q in cells.items())
+
+
 def test_an_unknown_study_and_a_bad_one_are_named(tmp_path, monkeypatch):
     with pytest.raises(ParamsError, match="no study 'projektion'"):
         load_study("projektion")
     said = {
         "odd": {"tasks": "last", "variants": {"a": {"selection.rigde": 1.0}}},
         "odder": {"tasks": "last", "variant": {}},
+        "oddest": {"models": "all", "variants": {"a": {}}},
     }
     for name, values in said.items():
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(values))
@@ -75,6 +87,8 @@ def test_an_unknown_study_and_a_bad_one_are_named(tmp_path, monkeypatch):
         load_study("odd")
     with pytest.raises(ParamsError, match="unknown key 'variant'"):
         load_study("odder")
+    with pytest.raises(ParamsError, match="models is 'all'; write every or last"):
+        load_study("oddest")
 
 
 SMALL = {"oracle.kind": "utility", "task.sft_rows": 32, "rounds": 2}
@@ -84,7 +98,7 @@ SMALL = {"oracle.kind": "utility", "task.sft_rows": 32, "rounds": 2}
 def study(tmp_path_factory):
     small = {"small": SMALL | {"strategy": "random"}}
     opened = Study.open("v_ablation", "smoke", [0], tmp_path_factory.mktemp("runs"), small)
-    cells = {cell: params for cell, params in opened.cells.items() if cell[1] == "small"}
+    cells = {cell: params for cell, params in opened.cells.items() if cell[2] == "small"}
     return replace(opened, cells=MappingProxyType(cells))
 
 
@@ -98,9 +112,10 @@ def test_a_study_runs_once_and_is_then_read(study):
     assert written == {path: path.stat().st_mtime_ns for path in written}
     assert first["variant"].unique().tolist() == ["small"]
     ((cell, run),) = study.runs()
-    ((task, _, _),) = study.cells
-    assert cell == {"task": task, "variant": "small", "strategy": "random", "seed": 0}
-    assert run.params == study.cells[task, "small", "random"]
+    ((task, model, _, _),) = study.cells
+    where = {"task": task, "model": model}
+    assert cell == where | {"variant": "small", "strategy": "random", "seed": 0}
+    assert run.params == study.cells[task, model, "small", "random"]
 
 
 def test_a_study_says_where_its_results_are_from_and_what_it_runs(study):
