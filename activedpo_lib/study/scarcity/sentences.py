@@ -10,6 +10,7 @@ import pandas as pd
 from activedpo_lib.study.scarcity.numbers import gains, lost, power, room, share_lost
 from activedpo_lib.study.statistics import last_round, saved_table
 from activedpo_lib.study.wording import (
+    counted,
     headline,
     itemised,
     name_of,
@@ -31,8 +32,8 @@ def elasticity(folder: Path) -> str:
     taught, kept = lost(found, OWN, USUAL), share_lost(found, OWN, USUAL)
     each = {name(c): f"{number(v)}, {share(shares[c])} of the gain" for c, v in cost.items()}
     own = {name(c): f"{number(v)}, {share(kept[c])} of the gain" for c, v in taught.items()}
-    some = [value for value in shares.values() if value == value]
-    head = f"Half the labels, at equal steps, cost Random {share(min(some, default=0))} or more of its gain."
+    least = share(min((value for value in shares.values() if value == value), default=0))
+    head = f"Half the labels, at equal steps, cost Random {least} or more of its gain."
     return paragraphs(
         headline(cost, head),
         itemised({name(c): number(found[(*c, USUAL)]) for c in cost}, "What Random gains"),
@@ -61,9 +62,7 @@ def the_room(folder: Path) -> str:
     table = saved_table(folder, "fig16_room")
     found = {name(cell): values for cell, values in room(table).items()}
     least = min(values.mean() for values in found.values())
-    head = (
-        f"One who knew every reward would gain at least {plain(least)} over Random in every cell."
-    )
+    head = f"One who knew every reward would gain {plain(least)} or more over Random in every cell."
     if least <= 0:
         head = "One who knew every reward would not gain over Random in every cell."
     parts = [headline(found, head), stands(found, "Full knowledge, after the last round", "Random")]
@@ -86,14 +85,11 @@ def is_it_the_labels(folder: Path) -> str:
             cells = {name(c): -v for c, v in lost(found, variant, "oracle").items()}
             label = f"{name_of(strategy)} labelled by {what} after the first round"
             parts.append(stands(cells, label, "the oracle's labels"))
-    kept = {
-        name_of(strategy): gains(table[table["strategy"] == strategy], "variant")
-        for strategy in dict.fromkeys(table["strategy"])
-    }
     taught = {
-        n: np.concatenate(list(lost(f, "own prediction", "oracle").values()))
-        for n, f in kept.items()
+        name_of(strategy): lost(gains(own, "variant"), "own prediction", "oracle")
+        for strategy, own in table.groupby("strategy", sort=False)
     }
-    count = sum(values.mean() > 0 for values in taught.values())
-    head = f"The oracle's labels end above self-made ones, on average, for {count} of {len(taught)} strategies."
-    return paragraphs(headline(taught, head), *parts)
+    every = {strategy: np.concatenate(list(found.values())) for strategy, found in taught.items()}
+    count = counted(every, 1, "strategy", "strategies")
+    head = f"the oracle's labels end above self-made ones for {count}."
+    return paragraphs(headline(every, head), *parts)
