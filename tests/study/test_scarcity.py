@@ -1,0 +1,100 @@
+"""Figures 15 to 17: shares, rooms and power against numbers written out by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from activedpo_lib.params import load_params
+from activedpo_lib.study.drawing import plots, scarcity_plots
+from activedpo_lib.study.scarcity import numbers, sentences
+from activedpo_lib.study.studies import load_study
+
+
+def table(ends, by="variant", measure="reward", start=0.1):
+    """Two rounds a run: `start`, then what `ends` {name: (seeds,)} says."""
+    rows = [
+        {"task": "tldr", "model": "llama", "variant": "usual", "strategy": "random"}
+        | {by: name, "seed": seed, "round": t, "labels": 10 * t, measure: start if t == 0 else end}
+        for name, values in ends.items()
+        for seed, end in enumerate(values)
+        for t in (0, 1)
+    ]
+    return pd.DataFrame(rows)
+
+
+ENDS = {"usual": (0.5, 0.7), "half the labels": (0.3, 0.5), "its own labels": (0.1, 0.1)}
+CELL = ("tldr", "llama")
+
+
+def test_what_is_lost_is_paired_by_seed_and_a_share_of_the_gain():
+    found = numbers.gains(table(ENDS), "variant")
+    np.testing.assert_allclose(found[(*CELL, "usual")], [0.4, 0.6])
+    np.testing.assert_allclose(numbers.lost(found, "half the labels", "usual")[CELL], 0.2)
+    assert numbers.share_lost(found, "half the labels", "usual")[CELL] == pytest.approx(0.4)
+    assert numbers.share_lost(found, "its own labels", "usual")[CELL] == pytest.approx(1.0)
+
+
+def test_nothing_gained_has_no_share():
+    found = numbers.gains(table({"usual": (0.1, 0.1), "half the labels": (0.1, 0.0)}), "variant")
+    assert np.isnan(numbers.share_lost(found, "half the labels", "usual")[CELL])
+
+
+def test_half_the_labels_take_equally_many_steps():
+    for profile in ("tiny", "paper"):
+        steps = {
+            variant: numbers.optimiser_steps(params) * params.dpo.batch_size
+            for (_, _, variant, _), params in load_study("elasticity", profile).cells.items()
+        }
+        assert steps["half the labels"] == pytest.approx(steps["usual"], rel=0.35)
+
+
+def test_steps_are_those_of_the_trainer():
+    params = load_params("tiny", overrides={"batch_size": 10, "dpo.epochs": 8, "dpo.batch_size": 8})
+    assert numbers.optimiser_steps(params) == 16  # two batches an epoch, the second one smaller
+
+
+def test_the_room_is_the_better_ceilings_difference_to_random():
+    ends = {
+        "random": (0.2, 0.4),
+        "full knowledge: matching": (0.9, 0.9),
+        "full knowledge: largest_gap": (0.5, 0.9),
+    }
+    np.testing.assert_allclose(numbers.room(table(ends, "strategy"))[CELL], [0.7, 0.5])
+
+
+def test_power_is_what_a_simulation_of_t_tests_finds():
+    rng = np.random.default_rng(0)
+    least = numbers.power(np.array([-1.0, 1.0] * 10))
+    spread = np.array([-1.0, 1.0] * 10).std(ddof=1)
+    drawn = least + spread * rng.standard_normal((4000, 20))
+    found = stats.ttest_1samp(drawn, 0.0, axis=1).pvalue < 0.05
+    assert found.mean() == pytest.approx(0.8, abs=0.03)
+    assert np.isnan(numbers.power(np.array([1.0])))
+
+
+def test_sentences_hold_the_numbers(tmp_path):
+    table(ENDS | {"step x1/2": (0.2, 0.2), "step x2": (0.9, 0.9)}).to_csv(
+        tmp_path / "fig15_label_elasticity.csv"
+    )
+    said = sentences.elasticity(tmp_path)
+    assert "Half the labels, at equal steps, cost Random 40 % or more of its gain." in said
+    assert "tldr, llama: step x2" in said
+    ends = {"random": (0.2, 0.4), "full knowledge: matching": (0.9, 0.9)}
+    table(ends, "strategy").to_csv(tmp_path / "fig16_room.csv")
+    assert "would gain 0.60 or more over Random in every cell" in sentences.the_room(tmp_path)
+    ends = {"oracle": (0.5, 0.7), "own prediction": (0.3, 0.4), "coin": (0.1, 0.1)}
+    table(ends).to_csv(tmp_path / "fig17_controls.csv")
+    said = sentences.is_it_the_labels(tmp_path)
+    assert "Random labelled by its own predictions after the first round" in said
+
+
+def test_the_figures_show_every_variant():
+    plots.style()
+    names = ("usual", "half the labels", "twice the labels", "its own labels", "step x1/2")
+    found = table(dict.fromkeys((*names, "step x2"), (0.3, 0.5)))
+    figure = scarcity_plots.elasticity(found.assign(steps=16 * found["round"]), "a title")
+    said = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert said == {*names, "step x2"}
+    drawn = scarcity_plots.controls(table({"oracle": (0.3, 0.5), "coin": (0.1, 0.2)}), "a title")
+    assert len(drawn.axes) == 1
