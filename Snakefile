@@ -52,6 +52,8 @@ rule all:
 # The studies: each notebook runs its own, and makes these figures. What two share is run once, by whoever comes first.
 # The minutes it takes on the built-in world, 3 seeds: the longest start first, or one core waits for it at the end.
 STUDIES = {
+    "06_label_elasticity": (["elasticity"], ["fig15_label_elasticity"], 6),
+    "07_room": (["room"], ["fig16_room"], 6),
     "10_model_dependence": (["clusters"], ["fig2_model_dependence"], 5),
     "11_normalisation": (["normalisation"], ["fig3_normalisation"], 9),
     "12_projection": (["projection"], ["fig4_projection", "fig11_projection_quality"], 6),
@@ -61,6 +63,7 @@ STUDIES = {
     "17_what_was_picked": (["probed"], ["fig10_picks"], 2),
     "18_when_does_it_pay": (["pays", "ridge"], ["fig12_when_it_pays"], 14),
     "19_all_strategies": (["strategies"], ["fig13_all_strategies"], 28),
+    "20_is_it_the_labels": (["controls"], ["fig17_controls"], 12),
     "21_replay": (["replay"], ["fig14_replay"], 6),
     "22_decisions": (["decisions"], ["decisions"], 10),
 }

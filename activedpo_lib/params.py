@@ -143,6 +143,8 @@ def _possible(params: Params) -> Params:
             "norm is not known after "
             "the projection; use normalise_when after, or projection none"
         )
+    _knowing(params)
+    _pool_is_possible(params)
     _shareable(params)
     _policies_come_back(params)
     if params.model.hidden_size % params.model.heads:
@@ -151,6 +153,25 @@ def _possible(params: Params) -> Params:
             f"{params.model.heads}"
         )
     return params
+
+
+def _pool_is_possible(params: Params) -> None:
+    """Pools of Fig. 12: only the world knows its details and which of its prompts are junk, and a
+    human's comparison stands there once.
+    """
+    task = params.task
+    for key in ("skew", "evaluation_skew", "junk"):
+        if task.source != "world" and getattr(task, key):
+            raise ParamsError(
+                f"task.{key} {getattr(task, key)} is of the built-in world alone, and task.source "
+                f"is {task.source}: real text has its own; set task.{key} to 0"
+            )
+    for key, usual in (("copies", 1), ("junk", 0.0)):
+        if params.replay and getattr(task, key) != usual:
+            raise ParamsError(
+                f"task.{key} {getattr(task, key)} with replay is impossible: its pool is "
+                f"comparisons that humans answered, each once; set task.{key} to {usual:g}"
+            )
 
 
 def _policies_come_back(params: Params) -> None:
@@ -164,6 +185,22 @@ def _policies_come_back(params: Params) -> None:
         raise ParamsError(
             "adapters last with several processes is impossible: what is trained again by one "
             "process is not the same to the last digit; use adapters all, or processes 1"
+        )
+
+
+def _knowing(params: Params) -> None:
+    """What a ceiling or a control asks for must be there."""
+    if params.ceiling and params.strategy != "random":
+        raise ParamsError(
+            f"ceiling {params.ceiling} picks in the strategy's place, so the strategy must be "
+            f"random, got {params.strategy}"
+        )
+    if params.ceiling and params.processes > 1:
+        raise ParamsError(f"ceiling {params.ceiling} runs in one process: set processes to 1")
+    if params.replay and params.oracle.after_first != "oracle":
+        raise ParamsError(
+            f"oracle.after_first {params.oracle.after_first} with replay is impossible: there, "
+            "humans have answered; use oracle"
         )
 
 

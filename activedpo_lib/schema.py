@@ -8,6 +8,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+CeilingName = Literal["", "matching", "largest_gap"]
+
 
 def ranged(
     default: Any,
@@ -25,24 +27,20 @@ class TaskParams:
     """Where a task's prompts, demonstrations and comparisons come from."""
 
     name: str
-    source: Literal["world", "files", "tldr", "webgpt"] = (
-        "world"  # the last two: the hub's datasets
-    )
+    source: Literal["world", "files", "tldr", "webgpt"] = "world"  # last two: the hub's datasets
     split: Literal["figures", "tuning"] = "figures"
     sft: str = ""  # D15
     comparisons: str = ""
     prompts: str = ""
-    reward_model: str = (
-        ""  # a folder or hub name of a sequence classifier; "" trains one on the task's comparisons
-    )
+    # A folder or hub name of a sequence classifier; "" trains one on the task's comparisons.
+    reward_model: str = ""
     prompt_tokens: int = ranged(
         0,
         0,
         unit="tokens, for `make plan` where the data are not at hand; 0 counts the prompts' words",
     )
-    sft_subset: str = (
-        ""  # a JSON list: the numbers of the demonstrations to keep (Fig. 2); "" keeps all
-    )
+    # A JSON list: the numbers of the demonstrations to keep (Fig. 2); "" keeps all.
+    sft_subset: str = ""
     pool_subset: str = ""  # the same of the pool's prompts
     most_rows: int = ranged(0, 0, unit="rows used of each of the user's files; 0 takes all")
     sft_rows: int = ranged(1600, 1, unit="rows")
@@ -53,9 +51,11 @@ class TaskParams:
     damaged: float = ranged(
         0.2, 0.0, 1.0, "share of damaged responses among the world's comparisons"
     )
-    skew: float = ranged(
-        1.0, 0.0, 10.0, "Zipf exponent of the topics of the world's pool; 0 is even"
-    )
+    skew: float = ranged(0.0, 0.0, 10.0, "Zipf exponent of the world's pool's details; 0 is even")
+    evaluation_skew: float = ranged(0.0, 0.0, 10.0, "the same of its evaluation prompts")
+    copies: int = ranged(1, 1, unit="times that a duplicated prompt stands in a round's pool")
+    duplicated: float = ranged(1.0, 0.0, 1.0, "share of a round's prompts that are such copies")
+    junk: float = ranged(0.0, 0.0, 1.0, "share of the world's pool whose labels are a coin's")
     max_new_tokens: int = ranged(24, 1, unit="tokens")  # D9
 
 
@@ -97,6 +97,9 @@ class OracleParams:
     kind: Literal["reward_model", "utility"] = "reward_model"
     label: Literal["argmax", "bradley_terry"] = "argmax"  # D10
     flip: float = ranged(0.0, 0.0, 0.5, "probability")  # D10
+    # A control: who answers from the second round on; the policy's own margin, the Bayesian
+    # reward on phi, or a coin. Only the first round's labels are then the oracle's.
+    after_first: Literal["oracle", "policy", "posterior", "coin"] = "oracle"
     epochs: float = ranged(1.0, 0.0, unit="epochs")
     learning_rate: float = ranged(1.0e-3, 0.0, 1.0)
     batch_size: int = ranged(32, 1)
@@ -159,6 +162,8 @@ class SelectionParams:
         0.4, 0.0, 1.0, "share of the round's prompts that APLP's entropy keeps: 8B = 400 of 1000"
     )
     apo_ridge: float = ranged(1.0e-5, above=0.0)
+    prior: float = ranged(0.1, above=0.0, unit="precision of the Bayesian reward's weights")
+    confidence: float = ranged(1.0, 0.0, unit="standard deviations of upper and lower bounds")
 
 
 @dataclass(frozen=True)
@@ -194,6 +199,8 @@ class Params:
     task: TaskParams
     model: ModelParams
     strategy: str
+    # Full knowledge in the strategy's place: it reads the oracle (method/ceilings.py).
+    ceiling: CeilingName = ""
     rounds: int = ranged(6, 1, unit="rounds")  # D11
     batch_size: int = ranged(40, 1, unit="labels per round")
     replay: bool = False  # the pool is the task's own comparisons; a label is revealed when picked
@@ -210,6 +217,11 @@ class Params:
     selection: SelectionParams = SelectionParams()
     dpo: DPOParams = DPOParams()
     evaluation: EvaluationParams = EvaluationParams()
+
+    @property
+    def chooser(self) -> str:
+        """Who picks, as tables call it: the strategy, or "full knowledge" and which."""
+        return f"full knowledge: {self.ceiling}" if self.ceiling else self.strategy
 
     def digest(self, *parts: str) -> str:
         """The SHA-256 of the values that a result depends on, 12 hex digits; with `parts`, of the

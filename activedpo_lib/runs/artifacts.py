@@ -27,6 +27,7 @@ from activedpo_lib.store import (
 )
 from activedpo_lib.streams import stream
 from activedpo_lib.tasks import load_task
+from activedpo_lib.tasks.pools import NEUTRAL
 
 REWARD = ("llama", 1)  # the reward model starts from another base than the policies' seed 0
 EVALUATOR = ("gemma", 0)  # the second one, which nobody optimises, from yet another
@@ -74,7 +75,7 @@ def _neutral(params: Params) -> Params:
     default = OracleParams()
     return dataclasses.replace(
         params,
-        task=dataclasses.replace(params.task, skew=1.0, pool_subset=""),
+        task=dataclasses.replace(params.task, **NEUTRAL),
         oracle=dataclasses.replace(
             params.oracle, kind=default.kind, label=default.label, flip=default.flip
         ),

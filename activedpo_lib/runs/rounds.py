@@ -64,13 +64,13 @@ def active_round(run: Run, policy: PeftModel, past: Past, t: int) -> tuple[PeftM
         pool = check_pairs(joined_pool(part, prompts, run.processes))
     with clock("measure"):
         reader = steps.reader_of(run, policy, t)
-        measured = measure(part, run.strategy.needs, share_of(past, run.processes), reader)
+        measured = measure(part, steps.needs(run), share_of(past, run.processes), reader)
         candidates = joined_candidates(measured, run.processes)
     with clock("select"):  # l. 4-9: Eq. 3, Eq. 4
         batch = min(run.params.batch_size, len(pool.pairs))
-        picked = run.strategy.select(candidates, batch, stream=run.stream("select", t))
+        picked = steps.select(run, pool, candidates, batch, t)
     with clock("label"):
-        new = steps.label_pairs(run, [pool.pair(row) for row in picked.indices], t)  # l. 10
+        new = steps.label_picked(run, pool, candidates, picked.indices, t)  # l. 10
     with clock("train"):
         policy, loss = steps.train(run, policy, past.labelled, new, t)  # l. 11: Eq. 2
     with clock("evaluate"):
@@ -99,7 +99,7 @@ def save(
     cell = {
         "task": run.task.name,
         "model": params.model.name,
-        "strategy": params.strategy,
+        "strategy": params.chooser,
         "seed": run.seed,
     }
     row = cell | {"round": t, "labels": len(past.labelled)} | row

@@ -15,13 +15,16 @@ from peft import PeftModel
 
 from activedpo_lib.method import adapters, replay
 from activedpo_lib.method.candidates import Reader
+from activedpo_lib.method.ceilings import CEILINGS
 from activedpo_lib.method.evaluation import evaluate
 from activedpo_lib.method.generation import generate, without_labelled
 from activedpo_lib.method.logps import reference
-from activedpo_lib.method.oracles import label
+from activedpo_lib.method.oracles import answered, label
+from activedpo_lib.method.strategies.posterior import reward_posterior
 from activedpo_lib.method.training import dpo
 from activedpo_lib.records import (
     Budget,
+    Candidates,
     FeatureRule,
     Fit,
     LabelledPair,
@@ -30,11 +33,13 @@ from activedpo_lib.records import (
     Pool,
     Prompt,
     Sampling,
+    Selection,
 )
 from activedpo_lib.runs import checkpoints
 from activedpo_lib.runs.meetings import joined_pool
 from activedpo_lib.runs.run import Run
 from activedpo_lib.schema import Params
+from activedpo_lib.tasks import pools
 
 Labelled = tuple[LabelledPair, ...]
 
@@ -42,8 +47,8 @@ Labelled = tuple[LabelledPair, ...]
 def sample_prompts(run: Run, t: int) -> list[Prompt]:
     """Round t's prompts, drawn without replacement: the same for every strategy (Sec. 4)."""
     prompts, count = run.task.prompts, run.params.generation.prompts
-    rows = run.stream("prompts", t).numpy().choice(len(prompts), count, replace=False)
-    return [prompts[row] for row in rows]
+    task, rng = run.params.task, run.stream("prompts", t).numpy()
+    return pools.draw(prompts, count, task.copies, task.duplicated, rng)
 
 
 def pool_of_round(
@@ -99,6 +104,55 @@ def reader_of(run: Run, policy: PeftModel, t: int) -> Reader:
         Budget(said.token_budget, said.memory_mib, folder),
         run.log,
     )
+
+
+def needs(run: Run) -> frozenset[str]:
+    """The columns that a round of this run measures: for the pick, and for labels of its own."""
+    given, labels = run.params, {"policy": {"margin"}, "posterior": {"phi"}}
+    picks = CEILINGS[given.ceiling].needs if given.ceiling else run.strategy.needs
+    return picks | labels.get(given.oracle.after_first, frozenset())
+
+
+def select(run: Run, pool: Pool, candidates: Candidates, batch_size: int, t: int) -> Selection:
+    """Round t's picks: the strategy's, or a ceiling's, which knows the oracle's rewards."""
+    randomness = run.stream("select", t)
+    if not run.params.ceiling:
+        return run.strategy.select(candidates, batch_size, stream=randomness)
+    gaps, choose = true_gaps(run, pool), CEILINGS[run.params.ceiling].select
+    return choose(candidates, gaps, batch_size, stream=randomness)
+
+
+def true_gaps(run: Run, pool: Pool) -> np.ndarray:
+    """s(y1) - s(y2) of the pool's pairs by the oracle, (n,); in a replay the humans' +1 or -1."""
+    if run.score is None:
+        pairs = [pool.pair(row) for row in range(len(pool.pairs))]
+        first = [
+            pair.chosen is asked.first
+            for pair, asked in zip(replay.reveal(pairs), pairs, strict=True)
+        ]
+        return np.where(first, 1.0, -1.0)
+    prompts = [pool.prompts[at] for at in pool.prompt_index]
+    rewards = run.score(prompts, [response.text for response in pool.responses])
+    return rewards[pool.pairs[:, 0]] - rewards[pool.pairs[:, 1]]
+
+
+def label_picked(
+    run: Run, pool: Pool, candidates: Candidates, rows: np.ndarray, t: int
+) -> Labelled:
+    """The LabelledPairs of the picked rows: by the oracle; in a control from round 2 on by whom
+    `oracle.after_first` names.
+    """
+    pairs, who = [pool.pair(row) for row in rows], run.params.oracle.after_first
+    if who == "oracle" or t == 1:
+        return label_pairs(run, pairs, t)
+    if who == "coin":
+        names = [candidates.ids[row] for row in rows]
+        wins = run.stream("label", t).child("coin").uniforms(names) < 0.5
+    elif who == "policy":
+        wins = candidates.margin[rows] > 0
+    else:
+        wins = reward_posterior(candidates, run.params.selection.prior).mean[rows] > 0
+    return tuple(answered(pair, bool(win), t) for pair, win in zip(pairs, wins, strict=True))
 
 
 def label_pairs(run: Run, pairs: Sequence[Pair], t: int) -> Labelled:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from activedpo_lib.study import picks, statistics
 from activedpo_lib.study import sentences_beyond as beyond
+from activedpo_lib.study.scarcity import sentences as scarcity
 from activedpo_lib.study.statistics import effects, last_differences, last_round, saved_table
 from activedpo_lib.study.wording import (
     REWARD,
@@ -130,6 +131,8 @@ def proposition(folder: Path) -> str:
 
 
 SENTENCES: dict[str, Callable[[Path], str]] = {
+    "06_label_elasticity": scarcity.elasticity,
+    "07_room": scarcity.the_room,
     "08_main_results": main_results,
     "10_model_dependence": model_dependence,
     "11_normalisation": normalisation,
@@ -141,6 +144,7 @@ SENTENCES: dict[str, Callable[[Path], str]] = {
     "17_what_was_picked": beyond.what_was_picked,
     "18_when_does_it_pay": beyond.when_it_pays,
     "19_all_strategies": beyond.all_strategies,
+    "20_is_it_the_labels": scarcity.is_it_the_labels,
     "21_replay": beyond.replay,
     "22_decisions": beyond.decisions,
 }

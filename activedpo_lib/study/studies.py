@@ -28,6 +28,8 @@ FACTOR = re.compile(r"x(\d+(?:\.\d+)?)")
 WORLD = "the built-in world (synthetic; says nothing about 7B models)"
 FIGURES = MappingProxyType(
     {
+        "06_label_elasticity": ("fig15_label_elasticity",),
+        "07_room": ("fig16_room",),
         "08_main_results": ("fig1_reward", "fig5_win_rate"),
         "10_model_dependence": ("fig2_model_dependence",),
         "11_normalisation": ("fig3_normalisation",),
@@ -39,6 +41,7 @@ FIGURES = MappingProxyType(
         "17_what_was_picked": ("fig10_picks",),
         "18_when_does_it_pay": ("fig12_when_it_pays",),
         "19_all_strategies": ("fig13_all_strategies",),
+        "20_is_it_the_labels": ("fig17_controls",),
         "21_replay": ("fig14_replay",),
         "22_decisions": ("decisions",),
     }

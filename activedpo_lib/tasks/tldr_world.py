@@ -1,4 +1,4 @@
-"""The built-in TL;DR-like language: posts, summaries, six personas, four groups of taste."""
+"""The built-in TL;DR-like language: posts, summaries, six personas; what their readers like."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from activedpo_lib.streams import choose, choose_zipf
-from activedpo_lib.tasks.truth import Grammar, Taste, classes_of, with_allowed
+from activedpo_lib.tasks.truth import Grammar, Taste, classes_of, with_allowed, worths
 from activedpo_lib.tasks.words import ACTS, TLDR_SLOTS, TOPICS
 
 NAME = "tldr"
@@ -16,13 +16,14 @@ OPTIONAL = tuple(TLDR_SLOTS)
 TONES = {"plain": (), "warm": ("please", "help", ":"), "blunt": ("so",), "formal": ("summary", ":")}
 GROUP = dict(zip(TOPICS, "AABDCBDACBAC", strict=True))
 TASTES = {
-    "A": Taste(frozenset({"cause", "question"}), "when", "warm"),
-    "B": Taste(frozenset({"when", "where"}), "feeling", "blunt"),
-    "C": Taste(frozenset({"feeling", "cause"}), "question", "plain"),
-    "D": Taste(frozenset({"where", "question"}), "cause", "formal"),
+    "A": Taste("warm"),
+    "B": Taste("blunt"),
+    "C": Taste("plain"),
+    "D": Taste("formal"),
 }
-# A persona says each of its slots with probability 0.85, the others with 0.15, and keeps its tone
-# with 0.8.
+# Of each slot's details half are liked and half disliked: to say more, or less, pays nobody.
+LIKED = set("yesterday christmas office hotel stress debt guilty lonely leave wait".split())
+WORTH = 1.2  # utils of a detail
 PERSONAS = (
     ({"when", "where"}, "plain"),
     ({"cause"}, "formal"),
@@ -33,16 +34,18 @@ PERSONAS = (
 )
 
 
-def facts(rng: np.random.Generator, skew: float = 1.0) -> dict[str, Any]:
+def facts(rng: np.random.Generator, skew: float = 0.0) -> dict[str, Any]:
     """A post's truth: topics with Zipf(1) frequencies; each optional slot is there with probability
-    0.9.
+    0.9, its details with Zipf(`skew`) frequencies.
     """
-    topic = choose_zipf(rng, list(TOPICS), skew)
+    topic = choose_zipf(rng, list(TOPICS))
     people, things = (words.split() for words in TOPICS[topic])
     who, other = rng.choice(people, 2, replace=False)
     slots = {"who": str(who), "act": choose(rng, ACTS), "thing": choose(rng, things)}
     slots |= {
-        slot: choose(rng, values) for slot, values in TLDR_SLOTS.items() if rng.random() < 0.9
+        slot: choose_zipf(rng, values, skew)
+        for slot, values in TLDR_SLOTS.items()
+        if rng.random() < 0.9
     }
     return {"topic": topic, "group": GROUP[topic], "slots": slots, "other": str(other)}
 
@@ -62,18 +65,12 @@ def prompt_text(truth: Mapping[str, Any], rng: np.random.Generator) -> str:
 
 
 def response_text(slots: Mapping[str, str], tone: str, _: Mapping[str, str]) -> str:
-    """One summary in the grammar: who did what to which thing, then the optional slots in a fixed
+    """One summary in the grammar: who did what to which thing, then the details in a fixed
     order.
     """
     words = [*TONES[tone], slots["who"], slots["act"], slots["thing"]]
-    frames = {
-        "when": "{}",
-        "where": "at {}",
-        "cause": "over {}",
-        "feeling": ", {}",
-        "question": ", {} ?",
-    }
-    words += [frames[slot].format(slots[slot]) for slot in OPTIONAL if slot in slots]
+    words += [f", {slots[slot]}" for slot in OPTIONAL if slot in slots]
+    words += ["?"] if "question" in slots else []
     return " ".join([*words, "!" if tone == "blunt" else "."])
 
 
@@ -90,7 +87,9 @@ def _grammar() -> Grammar:
     slots["who"] = [word for people, _ in TOPICS.values() for word in people.split()]
     slots["thing"] = [word for _, things in TOPICS.values() for word in things.split()]
     base = ("who", "act", "thing")
-    grammar = Grammar(slots, base, TASTES, 14, tone_of, classes_of(slots))
+    grammar = Grammar(
+        slots, base, TASTES, worths(TLDR_SLOTS, LIKED, WORTH), 14, tone_of, classes_of(slots)
+    )
     return with_allowed(grammar, OPTIONAL, TONES, response_text)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,17 +21,16 @@ MOST_BROKEN = 6
 
 @dataclass(frozen=True)
 class Taste:
-    """What one group of people likes. `cites` is the utility of one right citation."""
+    """What the readers of one group of topics like. `cites`: utils of one right citation."""
 
-    liked: frozenset[str]
-    disliked: str
     tone: str
     cites: float = 0.0
 
 
 @dataclass(frozen=True)
 class Grammar:
-    """A language: `slots` maps a slot to its words, `base` names the slots every answer needs.
+    """A language: `slots` maps a slot to its words, `base` names the slots every answer needs,
+    `worth` gives the utils of each detail, a word of an optional slot.
 
     `tone_of(words)` names a response's tone; `allowed` holds the pairs of token classes that the
     grammar produces.
@@ -40,6 +39,7 @@ class Grammar:
     slots: Mapping[str, Sequence[str]]
     base: tuple[str, ...]
     tastes: Mapping[str, Taste]
+    worth: Mapping[str, float]
     limit: int
     tone_of: Callable[[Sequence[str]], str]
     class_of: Mapping[str, str]
@@ -47,6 +47,13 @@ class Grammar:
 
 
 Write = Callable[[Mapping[str, str], str, Mapping[str, str]], str]
+
+
+def worths(
+    slots: Mapping[str, Sequence[str]], liked: Collection[str], worth: float
+) -> dict[str, float]:
+    """{detail: utils}: `worth` for a liked one, -`worth` for any other."""
+    return {word: worth if word in liked else -worth for words in slots.values() for word in words}
 
 
 def classes_of(
@@ -97,7 +104,7 @@ def reading(prompt: Prompt, text: str, grammar: Grammar) -> dict[str, Any]:
     return {
         "right": right,
         "wrong": sum(facts.get(slot) != word for slot, word in said),
-        "said": {slot for slot, _ in said},
+        "details": {word for slot, word in said if slot in right and word in grammar.worth},
         "citations": citation_score(words, prompt.facts.get("quotes", {}), grammar),
         "tone": grammar.tone_of(words),
         "broken": broken_bigrams(words, grammar),
@@ -125,20 +132,18 @@ def utility(prompt: Prompt, text: str, grammar: Grammar) -> float:
     """The truth, in utils: Bradley-Terry's human prefers y1 with probability sigma(u(x, y1) - u(x,
     y2)).
 
-    3 base (0.4 + coverage) 0.6^wrong, coverage = 1 - 0.45^(favoured facts said right): saturating;
-    a liked tone adds 0.3 + 1.2 coverage (they interact); each disliked slot, broken bigram, wrong
-    citation and word past the limit costs.
+    3 base 0.6^wrong, base the share of base facts said right; each true detail adds its worth,
+    negative for half of them; the group's tone adds 0.5; each broken bigram, wrong citation and
+    word past the limit costs.
     """
     found = reading(prompt, text, grammar)
     taste = grammar.tastes[prompt.facts["group"]]
     base = len(found["right"] & set(grammar.base)) / len(grammar.base)
-    coverage = 1 - 0.45 ** len(found["right"] & taste.liked)
-    value = 3 * base * (0.4 + coverage) * 0.6 ** found["wrong"]
-    if found["tone"] == taste.tone:
-        value += 0.3 + 1.2 * coverage * base
+    value = 3 * base * 0.6 ** found["wrong"]
+    value += math.fsum(grammar.worth[detail] for detail in found["details"])
+    value += 0.5 * (found["tone"] == taste.tone)
     right, wrong = found["citations"]
     value += taste.cites * min(right, 3) - 0.4 * wrong
-    value -= 0.75 * (taste.disliked in found["said"])
     value -= 0.2 * max(0, found["length"] - grammar.limit)
     return value - 0.8 * found["broken"]
 

@@ -1,5 +1,5 @@
-"""The built-in WebGPT-like language: a question with four sourced quotes, cited answers, three
-groups of taste.
+"""The built-in WebGPT-like language: a question with four sourced quotes, cited answers; what
+their readers like.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from activedpo_lib.streams import choose, choose_zipf
-from activedpo_lib.tasks.truth import Grammar, Taste, classes_of, with_allowed
+from activedpo_lib.tasks.truth import Grammar, Taste, classes_of, with_allowed, worths
 from activedpo_lib.tasks.words import CITATIONS, DOMAINS, VERBS, WEBGPT_SLOTS
 
 NAME = "webgpt"
@@ -23,10 +23,13 @@ TONES = {
 }
 GROUP = dict(zip(DOMAINS, "AABCABCBAC", strict=True))
 TASTES = {
-    "A": Taste(frozenset({"effect", "source"}), "season", "kind", 0.35),
-    "B": Taste(frozenset({"place", "season"}), "source", "brief", -0.3),
-    "C": Taste(frozenset({"effect", "place"}), "source", "careful", 0.15),
+    "A": Taste("kind", 0.2),
+    "B": Taste("brief", -0.2),
+    "C": Taste("careful", 0.1),
 }
+# Of each slot's details half are liked and half disliked: to say more, or less, pays nobody.
+LIKED = set("noise profit asia egypt winter dawn surveys archives".split())
+WORTH = 1.5  # utils of a detail: an answer has fewer of them than a summary
 PERSONAS = (
     ({"effect"}, "none", 0.8),
     ({"place"}, "kind", 0.1),
@@ -43,17 +46,17 @@ SENTENCES = {
 }
 
 
-def facts(rng: np.random.Generator, skew: float = 1.0) -> dict[str, Any]:
+def facts(rng: np.random.Generator, skew: float = 0.0) -> dict[str, Any]:
     """A question's truth: domains with Zipf(1) frequencies; the cause and three other facts are
-    quoted.
+    quoted, their details with Zipf(`skew`) frequencies.
     """
-    domain = choose_zipf(rng, list(DOMAINS), skew)
+    domain = choose_zipf(rng, list(DOMAINS))
     subjects, causes = (words.split() for words in DOMAINS[domain])
     subject, other = map(str, rng.choice(subjects, 2, replace=False))
     cause, wrong = map(str, rng.choice(causes, 2, replace=False))
     slots = {"subject": subject, "verb": choose(rng, VERBS), "cause": cause}
     quoted = list(map(str, rng.choice(OPTIONAL, 3, replace=False)))
-    slots |= {slot: choose(rng, WEBGPT_SLOTS[slot]) for slot in quoted}
+    slots |= {slot: choose_zipf(rng, WEBGPT_SLOTS[slot], skew) for slot in quoted}
     order = ["cause", *(quoted[:2] if rng.random() < 0.3 else quoted)]
     if len(order) == 3:
         del slots[quoted[2]]
@@ -82,17 +85,12 @@ def prompt_text(truth: Mapping[str, Any], _: np.random.Generator) -> str:
 
 
 def response_text(slots: Mapping[str, str], tone: str, cited: Mapping[str, str]) -> str:
-    """One answer: the cause, then the optional facts as sentences, each cited where `cited` has its
+    """One answer: the cause, then the details in a fixed order, each cited where `cited` has its
     mark.
     """
-    sentences = [
-        f"{slots['subject']} {slots['verb']} because of {slots['cause']} "
-        f"{cited.get(slots['cause'], '')}"
-    ]
-    for slot in OPTIONAL:
-        if slot in slots:
-            sentences.append(f"{SENTENCES[slot].format(slots[slot])} {cited.get(slots[slot], '')}")
-    words = [*" . ".join(sentences).split(), "."]
+    said = [slots["cause"], *(slots[slot] for slot in OPTIONAL if slot in slots)]
+    facts = " , ".join(f"{value} {cited.get(value, '')}" for value in said)
+    words = f"{slots['subject']} {slots['verb']} because of {facts} .".split()
     return " ".join([*words, *TONES[tone]])
 
 
@@ -110,7 +108,8 @@ def _grammar() -> Grammar:
     slots["cause"] = [word for _, causes in DOMAINS.values() for word in causes.split()]
     base = ("subject", "verb", "cause")
     marks = dict.fromkeys(CITATIONS, "[n]")
-    grammar = Grammar(slots, base, TASTES, 20, tone_of, classes_of(slots, marks))
+    worth = worths(WEBGPT_SLOTS, LIKED, WORTH)
+    grammar = Grammar(slots, base, TASTES, worth, 20, tone_of, classes_of(slots, marks))
     return with_allowed(grammar, OPTIONAL, TONES, response_text)
 
 

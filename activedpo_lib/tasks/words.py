@@ -1,4 +1,4 @@
-"""The built-in world's vocabulary: some 350 words, both tasks in one."""
+"""The built-in world's vocabulary: some 300 words, both tasks in one."""
 
 TOPICS = {
     "work": ("boss manager intern", "report badge desk contract"),
@@ -16,11 +16,11 @@ TOPICS = {
 }
 ACTS = "lost broke sold hid took forgot ruined borrowed copied threw painted stole".split()
 TLDR_SLOTS = {
-    "when": "yesterday today monday friday tonight january easter christmas".split(),
-    "where": "home office park airport hotel church market beach".split(),
-    "cause": "stress jealousy boredom anger pride debt revenge confusion".split(),
-    "feeling": "sad furious guilty scared proud lonely ashamed relieved".split(),
-    "question": "leave apologize confront wait forgive complain move call".split(),
+    "when": "yesterday monday tonight christmas".split(),
+    "where": "home office hotel beach".split(),
+    "cause": "stress jealousy boredom debt".split(),
+    "feeling": "furious guilty lonely relieved".split(),
+    "question": "leave apologize wait forgive".split(),
 }
 
 DOMAINS = {
@@ -37,10 +37,10 @@ DOMAINS = {
 }
 VERBS = "grow fade shrink spread break vanish change freeze glow fail".split()
 WEBGPT_SLOTS = {
-    "effect": "noise damage growth warmth profit silence colour decay".split(),
-    "place": "europe asia africa canada brazil norway egypt japan".split(),
-    "season": "winter spring summer autumn dawn night noon dusk".split(),
-    "source": "experts surveys papers books archives reporters museums sensors".split(),
+    "effect": "noise damage growth profit".split(),
+    "place": "europe asia brazil egypt".split(),
+    "season": "winter summer dawn night".split(),
+    "source": "experts surveys archives reporters".split(),
 }
 CITATIONS = ("[1]", "[2]", "[3]", "[4]")
 

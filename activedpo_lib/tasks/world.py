@@ -18,8 +18,8 @@ HELD_OUT = 1000  # comparisons that the reward model does not see
 WRONG_VALUES = 0.04  # of the facts in a human's demonstration
 
 
-def draw_prompt(language: ModuleType, rng: Generator, name: str, skew: float = 1.0) -> Prompt:
-    """One prompt with its hidden facts; `skew` is the Zipf exponent of its topic."""
+def draw_prompt(language: ModuleType, rng: Generator, name: str, skew: float = 0.0) -> Prompt:
+    """One prompt with its hidden facts; `skew` is the Zipf exponent of its details."""
     facts = language.facts(rng, skew)
     return Prompt(name, language.prompt_text(facts, rng), MappingProxyType(facts))
 
@@ -35,7 +35,7 @@ def write(
     tone = tone if rng.random() < 0.8 else choose(rng, list(language.TONES))
     said = {}
     for slot, value in known.items():
-        chance = 0.5 if persona is None else 0.85 if slot in likes else 0.15
+        chance = 0.5 if persona is None else 0.7 if slot in likes else 0.4
         if slot in language.GRAMMAR.base or rng.random() < chance:
             wrong = rng.random() < WRONG_VALUES
             said[slot] = choose(rng, language.GRAMMAR.slots[slot]) if wrong else value
@@ -125,19 +125,25 @@ class Rows(NamedTuple):
 
 @lru_cache(maxsize=4)  # drawn from its arguments alone; a study opens some hundred runs on one
 def world_task(
-    name: str, rows: Rows, split: str = "figures", damaged: float = 0.2, skew: float = 1.0
+    name: str,
+    rows: Rows,
+    split: str = "figures",
+    damaged: float = 0.2,
+    skew: float = 0.0,
+    evaluation_skew: float = 0.0,
 ) -> Task:
     """The task `tldr` or `webgpt` of the built-in world.
 
     `split` names the world's draw: figures come from "figures", all tuning from "tuning" (the rules
     of an honest world: no figure uses a prompt that a setting was chosen on). `skew` is of the
-    pool's topics alone. Raises ValueError for another name.
+    details of the pool alone, `evaluation_skew` of evaluation's. Raises ValueError for another
+    name.
     """
     if name not in LANGUAGES:
         raise ValueError(f"the built-in world has the tasks {sorted(LANGUAGES)}, not {name!r}")
     language, randomness = LANGUAGES[name], stream(0, "world", split, name)
 
-    def prompts(part: str, count: int, skew: float = 1.0) -> tuple[Prompt, ...]:
+    def prompts(part: str, count: int, skew: float = 0.0) -> tuple[Prompt, ...]:
         rng = randomness.child(part).numpy()
         return tuple(draw_prompt(language, rng, f"{name}-{part}-{i}", skew) for i in range(count))
 
@@ -146,18 +152,22 @@ def world_task(
         prompts("held-out", HELD_OUT if rows.comparisons else 0),
         randomness.child("held-out-labels").numpy(),
     )
+    evaluation = prompts("evaluation", rows.evaluation, evaluation_skew)
+    compared = comparisons(
+        language,
+        prompts("compared", rows.comparisons),
+        randomness.child("labels").numpy(),
+        damaged,
+    )
+    # Drawn by chance a second time, some 1 % of WebGPT's: no reward model is measured on those.
+    apart = {c.prompt for c in held_out} | {prompt.text for prompt in evaluation}
     return Task(
         name=name,
         sft=demonstrations(language, prompts("sft", rows.sft), randomness.child("writers").numpy()),
-        comparisons=comparisons(
-            language,
-            prompts("compared", rows.comparisons),
-            randomness.child("labels").numpy(),
-            damaged,
-        ),
+        comparisons=tuple(c for c in compared if c.prompt not in apart),
         held_out=held_out,
         prompts=prompts("pool", rows.prompts, skew),
-        evaluation=prompts("evaluation", rows.evaluation),
+        evaluation=evaluation,
         utility=partial(truth.utility, grammar=language.GRAMMAR),
     )
 

@@ -18,7 +18,7 @@ def candidates(prompts=10, seed=0, ties=False):
     n = 3 * prompts
     phi = np.ones((n, 6)) if ties else rng.standard_normal((n, 6))
     return Candidates(
-        ids=tuple((f"p{i // 3}", i % 3) for i in range(n)),
+        ids=tuple((f"p{i // 3}", *((0, 1), (0, 2), (1, 2))[i % 3]) for i in range(n)),
         prompt=np.repeat(np.arange(prompts), 3),
         prompt_ids=tuple(f"p{i}" for i in range(prompts)),
         phi=phi.astype(np.float32),

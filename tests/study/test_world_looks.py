@@ -45,16 +45,16 @@ def test_what_readers_are_said_to_like_is_worth_more_than_what_they_dislike(task
     for at in range(20):
         prompt = draw_prompt(language, rng, str(at))
         said = world_looks.taste_in_words(task, prompt)
-        slots, tones = language.GRAMMAR.slots, language.TONES
+        worth, tones = language.GRAMMAR.worth, language.TONES
         liked, disliked = (
-            {slot for slot in slots if slot in part.split()}
-            for part in said.replace(".", "").split("; they dislike ")
+            {word.strip(",.;") for word in part.split()} & set(worth)
+            for part in said.split("; they dislike ")
         )
-        tone = next(t for t in tones if f"tone {t};" in said)
+        tone = next(t for t in tones if f"tone: {t}." in said)
         values = []
         for wanted, how in ((liked, tone), (disliked, next(t for t in tones if t != tone))):
             told = {s: v for s, v in prompt.facts["slots"].items()
-                    if s in language.GRAMMAR.base or s in wanted}  # fmt: skip
+                    if s in language.GRAMMAR.base or v in wanted}  # fmt: skip
             text = language.response_text(told, how, {})
             values.append(truth.utility(prompt, text, language.GRAMMAR))
         assert values[0] > values[1]

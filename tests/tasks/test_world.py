@@ -53,13 +53,13 @@ def test_damage_lowers_the_utility(language):
     assert np.mean(written) > np.mean(damaged) + 1
 
 
-def test_a_wrong_fact_costs_and_a_favoured_one_pays():
+def test_a_wrong_fact_costs_a_liked_detail_pays_and_a_disliked_one_costs():
     language = LANGUAGES["tldr"]
     _, prompts = drawn(language, 200)
     prompt = next(
         p
         for p in prompts
-        if p.facts["group"] == "A" and {"cause", "where"} <= set(p.facts["slots"])
+        if p.facts["slots"].get("cause") == "debt" and p.facts["slots"].get("where") == "home"
     )
     slots = prompt.facts["slots"]
     base = {slot: slots[slot] for slot in ("who", "act", "thing")}
@@ -68,7 +68,31 @@ def test_a_wrong_fact_costs_and_a_favoured_one_pays():
         return utility(prompt, language.response_text(base | more, "plain", {}), language.GRAMMAR)
 
     wrong = next(word for word in language.GRAMMAR.slots["where"] if word != slots["where"])
-    assert value({"cause": slots["cause"]}) > value({}) > value({"where": wrong})
+    assert value({"cause": "debt"}) == value({}) + language.WORTH
+    assert value({"where": "home"}) == value({}) - language.WORTH
+    assert value({}) > value({"where": wrong})
+
+
+def test_half_of_each_slots_details_are_liked(language):
+    worth = language.GRAMMAR.worth
+    for slot in language.OPTIONAL:
+        assert sum(worth[word] for word in language.GRAMMAR.slots[slot]) == 0
+    assert {word for word in worth if worth[word] > 0} == language.LIKED
+
+
+def test_a_skewed_pool_tells_some_details_more_often_and_an_even_one_does_not(language):
+    shares = {}
+    for skew in (0.0, 2.0):
+        rng = stream(0, "skew", language.NAME).numpy()
+        told = [
+            word
+            for i in range(2000)
+            for word in draw_prompt(language, rng, str(i), skew).facts["slots"].values()
+            if word in language.GRAMMAR.slots["when" if language.NAME == "tldr" else "place"]
+        ]
+        shares[skew] = np.unique(told, return_counts=True)[1] / len(told)
+    assert np.ptp(shares[0.0]) < 0.1
+    assert shares[2.0].max() > 0.6
 
 
 def test_a_lying_citation_costs():
@@ -85,11 +109,12 @@ def test_a_lying_citation_costs():
 
 
 def test_an_empty_response_is_worth_less_than_a_plain_one(language):
-    rng, prompts = drawn(language)
-    assert all(
-        utility(p, "", language.GRAMMAR) < utility(p, write(language, p, rng), language.GRAMMAR)
-        for p in prompts[:20]
-    )
+    _, prompts = drawn(language)
+    tone = next(iter(language.TONES))
+    for prompt in prompts[:20]:
+        base = {slot: prompt.facts["slots"][slot] for slot in language.GRAMMAR.base}
+        plain = language.response_text(base, tone, {})
+        assert utility(prompt, "", language.GRAMMAR) < utility(prompt, plain, language.GRAMMAR)
 
 
 def test_the_world_is_the_same_every_time_and_its_draws_are_apart():
@@ -116,7 +141,8 @@ def test_the_reward_model_is_trained_on_no_prompt_of_the_evaluation_or_held_out(
     task = world_task(name, Rows(1, 20000, 2000, 100))
     trained = {c.prompt for c in task.comparisons}
     assert not trained & {c.prompt for c in task.held_out}
-    assert not trained & {p.text for p in (*task.prompts, *task.evaluation)}
+    assert not trained & {p.text for p in task.evaluation}
+    assert len(task.comparisons) > 0.97 * 20000
 
 
 def test_a_longer_list_begins_with_the_shorter_one():

@@ -28,8 +28,8 @@ def prompt_and_responses(task: str, *, stream: Stream) -> tuple[Prompt, pd.DataF
     """One prompt of the built-in world, and what its people write: a row a response, best first.
 
     Each persona writes once, and the first one's response is damaged once. Columns: writer,
-    response, u (the true utility, utils), right, wrong, citations (where the task has quotes),
-    tone, broken, length, as `truth.reading` finds them.
+    response, u (the true utility, utils), right, wrong, details, citations (where the task has
+    quotes), tone, broken, length, as `truth.reading` finds them.
     """
     language, rng = LANGUAGES[task], stream.numpy()
     prompt = draw_prompt(language, rng, "look")
@@ -42,17 +42,23 @@ def prompt_and_responses(task: str, *, stream: Stream) -> tuple[Prompt, pd.DataF
     for writer, text in texts.items():
         found = reading(prompt, text, language.GRAMMAR)
         found["right"] = " ".join(sorted(found["right"]))
+        found["details"] = " ".join(sorted(found["details"]))
         value = utility(prompt, text, language.GRAMMAR)
         rows.append({"writer": writer, "response": text, "u": value} | found)
-    unread = ["said"] if "quotes" in prompt.facts else ["said", "citations"]
+    unread = [] if "quotes" in prompt.facts else ["citations"]
     return prompt, pd.DataFrame(rows).drop(columns=unread).sort_values("u", ascending=False)
 
 
 def taste_in_words(task: str, prompt: Prompt) -> str:
     """What the readers of a prompt of the built-in world like and dislike."""
-    taste = LANGUAGES[task].GRAMMAR.tastes[prompt.facts["group"]]
-    liked = " and ".join(sorted(taste.liked))
-    return f"Its readers like {liked} and the tone {taste.tone}; they dislike {taste.disliked}."
+    grammar = LANGUAGES[task].GRAMMAR
+    told = [word for word in prompt.facts["slots"].values() if word in grammar.worth]
+    liked, disliked = (
+        ", ".join(word for word in told if (grammar.worth[word] > 0) == wanted) or "none"
+        for wanted in (True, False)
+    )
+    tone = grammar.tastes[prompt.facts["group"]].tone
+    return f"Of its details, readers like {liked}; they dislike {disliked}. Their tone: {tone}."
 
 
 def utilities(count: int, *, stream: Stream) -> pd.DataFrame:

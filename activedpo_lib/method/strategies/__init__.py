@@ -1,0 +1,50 @@
+"""The strategies: each is a criterion and the columns of Candidates that it needs.
+
+A factory binds its own numbers, and returns a Strategy; those that a run can set have the names of
+SelectionParams. One of your own is a factory too: see the README's ten lines.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
+
+from activedpo_lib.method.strategies import classic, gradient, improvement, reward
+from activedpo_lib.records import Strategy
+from activedpo_lib.schema import CeilingName
+
+Factory = Callable[..., Strategy]
+
+STRATEGIES: dict[str, Factory] = {
+    factory.__name__: factory
+    for factory in (
+        classic.random, gradient.activedpo, classic.apo, classic.aplp,
+        classic.entropy, classic.margin, classic.certainty, classic.d_optimal,
+        gradient.gradient_norm, gradient.frozen_v, gradient.k_center, gradient.transductive,
+        reward.predicted_gap, reward.bald, reward.upper_confidence_gap, reward.max_min_lcb,
+        reward.double_thompson, reward.reversed_thompson, reward.novel_gap,
+        improvement.predicted_improvement, improvement.improve_and_explore,
+        improvement.improvement_thompson,
+    )
+}  # fmt: skip
+
+
+def make_strategy(
+    name: str, numbers: Mapping[str, Any], strategies: Mapping[str, Factory] | None = None
+) -> Strategy:
+    """The Strategy called `name`; its factory is given those of the `numbers` that it binds.
+
+    strategies: {name: factory} of your own. Raises ValueError naming the known ones.
+    """
+    known = STRATEGIES | dict(strategies or {})
+    if name and name in get_args(CeilingName) and name not in known:
+        raise ValueError(
+            f"{name} is no strategy: it reads the oracle's rewards before it picks; it runs as "
+            f"`ceiling: {name}`, with the strategy random (notebook 07)"
+        )
+    if name not in known:
+        yours = f"pass your own as strategies={{{name!r}: factory}}"
+        raise ValueError(f"no strategy {name!r}; known are {sorted(known)}; {yours}")
+    bound = inspect.signature(known[name]).parameters
+    return known[name](**{key: value for key, value in numbers.items() if key in bound})

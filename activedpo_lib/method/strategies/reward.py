@@ -1,0 +1,183 @@
+"""Strategies on the Bayesian reward (`posterior.py`): what the labels so far predict of a pair, and
+how surely. A batch is picked one by one, the posterior's covariance updated in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.special import entr, expit
+
+from activedpo_lib.method.design import largest
+from activedpo_lib.method.strategies.greedy import one_by_one
+from activedpo_lib.method.strategies.posterior import (
+    RewardPosterior,
+    after_pick,
+    expected_weight,
+    reward_posterior,
+)
+from activedpo_lib.records import Candidates, Selection, Strategy
+from activedpo_lib.streams import Stream
+
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(20)
+WEIGHTS = WEIGHTS / WEIGHTS.sum()
+Criterion = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (mean, variance), (n,) each -> (n,)
+
+
+def greedy_on(
+    posterior: RewardPosterior, batch_size: int, ties: np.ndarray, criterion: Criterion
+) -> Selection:
+    """Greedily the pair of the largest criterion of its gap's mean and variance; after each pick
+    the variances are those that its label is expected to leave.
+    """
+    covariance = posterior.covariance.copy()
+
+    def values() -> np.ndarray:
+        return criterion(posterior.mean, np.maximum(np.diagonal(covariance), 0.0))
+
+    def add(at: int) -> None:
+        weight = expected_weight(posterior.mean[at], covariance[at, at])
+        covariance[:] = after_pick(covariance, at, float(weight))
+
+    return one_by_one(batch_size, ties, values, add)
+
+
+def _on_the_reward(criterion: Criterion, prior: float) -> Strategy:
+    def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
+        posterior = reward_posterior(candidates, prior)
+        return greedy_on(posterior, batch_size, stream.uniforms(candidates.ids), criterion)
+
+    return Strategy(frozenset({"phi"}), select)
+
+
+def predicted_gap(prior: float = 0.1) -> Strategy:
+    """The largest expected reward gaps |mu|: the pairs whose winner the labels so far foretell."""
+    return _on_the_reward(lambda mean, _: np.abs(mean), prior)
+
+
+def bald(prior: float = 0.1) -> Strategy:
+    """BALD (Houlsby et al. 2011): the largest mutual information of the label and the reward."""
+    return _on_the_reward(information, prior)
+
+
+def information(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """H(E sigma(f)) - E H(sigma(f)) in nats, f ~ N(mean, variance), by Gauss-Hermite quadrature."""
+    gaps = mean[:, None] + np.sqrt(variance)[:, None] * NODES
+    each = expit(gaps)
+    whole = each @ WEIGHTS
+    return entr(whole) + entr(1 - whole) - (entr(each) + entr(1 - each)) @ WEIGHTS
+
+
+def upper_confidence_gap(prior: float = 0.1, confidence: float = 1.0) -> Strategy:
+    """|mu| + confidence x its standard deviation: the gap that could still be, over all pairs of
+    the pool (ActiveUltraFeedback's DeltaUCB).
+    """
+    return _on_the_reward(
+        lambda mean, variance: np.abs(mean) + confidence * np.sqrt(variance), prior
+    )
+
+
+def novel_gap(prior: float = 0.1) -> Strategy:
+    """E f^2 = mu^2 + variance, times the share of the variance that earlier picks leave: large
+    gaps that do not repeat each other (this project's).
+    """
+
+    def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
+        posterior = reward_posterior(candidates, prior)
+        first = np.maximum(np.diagonal(posterior.covariance).copy(), np.finfo(float).tiny)
+        moment = np.square(posterior.mean) + first
+
+        def left(_: np.ndarray, variance: np.ndarray) -> np.ndarray:
+            return moment * variance / first
+
+        return greedy_on(posterior, batch_size, stream.uniforms(candidates.ids), left)
+
+    return Strategy(frozenset({"phi"}), select)
+
+
+def max_min_lcb(prior: float = 0.1, confidence: float = 1.0) -> Strategy:
+    """MaxMinLCB (Pasztor et al. 2024): of each prompt the response with the best worst-case gap
+    and the one that this worst case is against; the pairs of the most uncertain gaps are labelled.
+    """
+
+    def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
+        posterior = reward_posterior(candidates, prior)
+        deviation = np.sqrt(np.maximum(np.diagonal(posterior.covariance), 0.0))
+        rows = []
+        for of_prompt in _by_prompt(candidates):
+            gaps, where = _gap_table(candidates, of_prompt, posterior.mean)
+            spread, _ = _gap_table(candidates, of_prompt, deviation)
+            lowest = np.where(where >= 0, gaps - confidence * np.abs(spread), np.inf)
+            best = int(np.argmax(np.where((where >= 0).any(1), lowest.min(1), -np.inf)))
+            rows.append(where[best, int(np.argmin(lowest[best]))])
+        ties, one_each = stream.uniforms(candidates.ids), np.array(rows)
+        best = one_each[largest(deviation[one_each], batch_size, ties[one_each]).indices]
+        return _filled(best, batch_size, ties)
+
+    return Strategy(frozenset({"phi"}), select)
+
+
+def double_thompson(prior: float = 0.1) -> Strategy:
+    """Double Thompson sampling (Wu and Liu 2016): of prompts drawn at random, the best response by
+    one draw of the reward against the best other one by a second draw.
+    """
+    return _thompson(prior, against=np.argmax)
+
+
+def reversed_thompson(prior: float = 0.1) -> Strategy:
+    """Double reversed Thompson sampling (ActiveUltraFeedback's DRTS): the best response by one draw
+    against the worst by a second one.
+    """
+    return _thompson(prior, against=np.argmin)
+
+
+def _thompson(prior: float, against: Callable) -> Strategy:
+    def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
+        posterior = reward_posterior(candidates, prior)
+        draws = posterior.draws(candidates.ids, 2, stream=stream.child("draws"))
+        rows = []
+        for of_prompt in _by_prompt(candidates):
+            tables = [_gap_table(candidates, of_prompt, draw) for draw in draws]
+            where = tables[0][1]
+            values = [gaps.sum(1) for gaps, _ in tables]
+            known = (where >= 0).any(1)
+            best = int(np.argmax(np.where(known, values[0], -np.inf)))
+            fence = -np.inf if against is np.argmax else np.inf
+            other = int(against(np.where(where[best] >= 0, values[1], fence)))
+            rows.append(where[best, other])
+        order = stream.child("prompts").uniforms([candidates.ids[row] for row in rows])
+        picked = np.array(rows)[np.argsort(order, kind="stable")[:batch_size]]
+        return _filled(picked, batch_size, stream.uniforms(candidates.ids))
+
+    return Strategy(frozenset({"phi"}), select)
+
+
+def _by_prompt(candidates: Candidates) -> list[np.ndarray]:
+    """The rows of each prompt's pairs, in the order of the prompts' names."""
+    prompts = sorted(set(candidates.prompt), key=lambda at: candidates.prompt_ids[at])
+    return [np.flatnonzero(candidates.prompt == at) for at in prompts]
+
+
+def _gap_table(
+    candidates: Candidates, rows: np.ndarray, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(gaps (m, m) of a prompt's responses, antisymmetric; the pool's row of each, -1 for none)."""
+    places = [candidates.ids[row][1:] for row in rows]
+    size = 1 + max(max(place) for place in places)
+    gaps, where = np.zeros((size, size)), np.full((size, size), -1)
+    for row, (a, b) in zip(rows, places, strict=True):
+        gaps[a, b], gaps[b, a] = values[row], -values[row]
+        where[a, b] = where[b, a] = row
+    return gaps, where
+
+
+def _filled(rows: np.ndarray, batch_size: int, ties: np.ndarray) -> Selection:
+    """The picks, one a prompt, and where a batch asks for more than there are prompts, others at
+    random, by their `ties` (n,).
+    """
+    order = ties.copy()
+    order[rows] = -1.0
+    others = np.argsort(order, kind="stable")[len(rows) : batch_size]
+    picked = np.concatenate([rows, others]).astype(np.int64)
+    return Selection(picked, np.zeros(len(picked)))

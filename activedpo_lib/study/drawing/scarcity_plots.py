@@ -1,0 +1,61 @@
+"""Figures 15 and 17: panels a task, curves a variant. Figure 16 is drawn as Figure 1 is."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from activedpo_lib.study.drawing import plots
+from activedpo_lib.study.scarcity.numbers import measure_of
+
+PANELS = (
+    ("labels", ("usual", "half the labels", "twice the labels", "its own labels")),
+    ("steps", ("usual", "half the labels", "twice the labels", "its own labels")),
+    ("labels", ("step x1/2", "usual", "step x2")),
+)
+
+
+def elasticity(table: pd.DataFrame, title: str) -> Figure:
+    """Figure 15: a row a task; reward against labels and against the optimiser's steps for several
+    numbers of labels, and against labels for several step sizes. table: of `with_steps`.
+    """
+    tasks = list(dict.fromkeys(table["task"]))
+    size = (10.5, 2.9 * len(tasks) + 0.9)
+    figure, axes = plt.subplots(len(tasks), 3, figsize=size, squeeze=False, layout="constrained")
+    looks = plots.look(dict.fromkeys(table["variant"]), "variant")
+    for task, row in zip(tasks, axes, strict=True):
+        for ax, (x, names) in zip(row, PANELS, strict=True):
+            own = table[(table["task"] == task) & table["variant"].isin(names)]
+            plots.curves(own, measure_of(table), ax, "variant", looks, x)
+            ax.set(title=f"{task}, {own['model'].iloc[0]}")
+            ax.set_xlabel("optimiser steps" if x == "steps" else "labels")
+    return _with_legend(figure, title, table)
+
+
+def controls(table: pd.DataFrame, title: str) -> Figure:
+    """Figure 17: a row a task, a column a strategy; reward against labels, a curve a variant."""
+    tasks, names = (list(dict.fromkeys(table[key])) for key in ("task", "strategy"))
+    size = (3.3 * len(names) + 0.6, 2.9 * len(tasks) + 0.9)
+    figure, axes = plt.subplots(
+        len(tasks), len(names), figsize=size, squeeze=False, sharey="row", layout="constrained"
+    )
+    looks = plots.look(dict.fromkeys(table["variant"]), "variant")
+    for task, row in zip(tasks, axes, strict=True):
+        for name, ax in zip(names, row, strict=True):
+            own = table[(table["task"] == task) & (table["strategy"] == name)]
+            plots.curves(own, measure_of(table), ax, "variant", looks)
+            ax.set(title=f"{plots.LABELS.get(name, name)}: {task}, {own['model'].iloc[0]}")
+    return _with_legend(figure, title, table)
+
+
+def _with_legend(figure: Figure, title: str, table: pd.DataFrame) -> Figure:
+    entries: dict[str, object] = {}
+    for ax in figure.axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    figure.legend(
+        entries.values(), entries.keys(), loc="outside lower center", ncols=4, frameon=False
+    )
+    figure.suptitle(f"{title}\n{plots.seeds_note(table)}", fontsize="medium")
+    return figure

@@ -1,0 +1,99 @@
+"""What notebooks 06, 07 and 20 found: do labels limit learning, how much room is there, and is it
+the labels?
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from activedpo_lib.study.scarcity.numbers import gains, lost, power, room, share_lost
+from activedpo_lib.study.statistics import last_round, saved_table
+from activedpo_lib.study.wording import (
+    headline,
+    itemised,
+    name_of,
+    number,
+    paragraphs,
+    plain,
+    share,
+    stands,
+)
+
+HALF, OWN, USUAL = "half the labels", "its own labels", "usual"
+
+
+def elasticity(folder: Path) -> str:
+    """Figure 15: what fewer labels cost, what labels teach, and which step is best."""
+    table = saved_table(folder, "fig15_label_elasticity")
+    found = gains(table, "variant")
+    cost, shares = lost(found, HALF, USUAL), share_lost(found, HALF, USUAL)
+    taught, kept = lost(found, OWN, USUAL), share_lost(found, OWN, USUAL)
+    each = {name(c): f"{number(v)}, {share(shares[c])} of the gain" for c, v in cost.items()}
+    own = {name(c): f"{number(v)}, {share(kept[c])} of the gain" for c, v in taught.items()}
+    some = [value for value in shares.values() if value == value]
+    head = f"Half the labels, at equal steps, cost Random {share(min(some, default=0))} or more of its gain."
+    return paragraphs(
+        headline(cost, head),
+        itemised({name(c): number(found[(*c, USUAL)]) for c in cost}, "What Random gains"),
+        itemised(each, "Lost with half the labels at equal optimiser steps"),
+        itemised(own, "Lost where, after the first round, the policy answers itself"),
+        itemised(_best_steps(table), "The step size of the highest mean"),
+    )
+
+
+def _best_steps(table: pd.DataFrame) -> dict[str, str]:
+    steps = ("step x1/2", USUAL, "step x2")
+    measure = "reward" if "reward" in table else "agreement"
+    last = last_round(table[table["variant"].isin(steps)])
+    means = last.groupby(["task", "model", "variant"], sort=False)[measure].mean()
+    cells = dict.fromkeys((t, m) for t, m, _ in means.index)
+    return {name(cell): means[cell].idxmax() for cell in cells}
+
+
+def name(cell: tuple) -> str:
+    """A task and a model, as sentences name them."""
+    return ", ".join(cell[:2])
+
+
+def the_room(folder: Path) -> str:
+    """Figure 16: what full knowledge gains over Random."""
+    table = saved_table(folder, "fig16_room")
+    found = {name(cell): values for cell, values in room(table).items()}
+    least = min(values.mean() for values in found.values())
+    head = (
+        f"One who knew every reward would gain at least {plain(least)} over Random in every cell."
+    )
+    if least <= 0:
+        head = "One who knew every reward would not gain over Random in every cell."
+    parts = [headline(found, head), stands(found, "Full knowledge, after the last round", "Random")]
+    if "utility" in table and table["utility"].notna().all():
+        true = {name(cell): values for cell, values in room(table, "utility").items()}
+        parts.append(stands(true, "True utility, after the last round", "Random"))
+    seen = {cell: plain(power(values)) for cell, values in found.items() if len(values) > 1}
+    parts += [itemised(seen, "The smallest difference that these seeds would show")] if seen else []
+    return paragraphs(*parts)
+
+
+def is_it_the_labels(folder: Path) -> str:
+    """Figure 17: what answers of one's own, of a coin, and other steps leave of each gain."""
+    table = saved_table(folder, "fig17_controls")
+    parts = []
+    for strategy in dict.fromkeys(table["strategy"]):
+        own = table[table["strategy"] == strategy]
+        found = gains(own, "variant")
+        for what, variant in (("its own predictions", "own prediction"), ("a coin", "coin")):
+            cells = {name(c): -v for c, v in lost(found, variant, "oracle").items()}
+            label = f"{name_of(strategy)} labelled by {what} after the first round"
+            parts.append(stands(cells, label, "the oracle's labels"))
+    kept = {
+        name_of(strategy): gains(table[table["strategy"] == strategy], "variant")
+        for strategy in dict.fromkeys(table["strategy"])
+    }
+    taught = {
+        n: np.concatenate(list(lost(f, "own prediction", "oracle").values()))
+        for n, f in kept.items()
+    }
+    count = sum(values.mean() > 0 for values in taught.values())
+    head = f"The oracle's labels end above self-made ones, on average, for {count} of {len(taught)} strategies."
+    return paragraphs(headline(taught, head), *parts)
