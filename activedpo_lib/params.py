@@ -132,11 +132,6 @@ def _possible(params: Params) -> Params:
             f"{generation.responses} responses each make {pairs} pairs; lower batch_size or raise "
             "generation.prompts"
         )
-    if params.task.source == "world" and generation.prompts > params.task.prompt_rows:
-        raise ParamsError(
-            f"generation.prompts {generation.prompts} is more than task.prompt_rows "
-            f"{params.task.prompt_rows}"
-        )
     if selection.normalise == "pair" and selection.normalise_when == "before":
         raise ParamsError(
             "selection.normalise pair with normalise_when before is impossible: the pair's exact "
@@ -159,7 +154,11 @@ def _pool_is_possible(params: Params) -> None:
     """Pools of Fig. 12: only the world knows its details and which of its prompts are junk, and a
     human's comparison stands there once.
     """
-    task = params.task
+    task, prompts = params.task, params.generation.prompts
+    if task.source == "world" and prompts > task.prompt_rows:
+        raise ParamsError(
+            f"generation.prompts {prompts} is more than task.prompt_rows {task.prompt_rows}"
+        )
     for key in ("skew", "evaluation_skew", "junk"):
         if task.source != "world" and getattr(task, key):
             raise ParamsError(
