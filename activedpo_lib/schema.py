@@ -47,6 +47,7 @@ class TaskParams:
     comparison_rows: int = ranged(
         20000, 2, unit="rows drawn; the world leaves out those with the same text twice, about 1 %"
     )
+    held_out_rows: int = ranged(1000, 1, unit="rows of the world's, that no reward model sees")
     prompt_rows: int = ranged(2000, 2, unit="rows")
     damaged: float = ranged(
         0.2, 0.0, 1.0, "share of damaged responses among the world's comparisons"
@@ -185,6 +186,7 @@ class EvaluationParams:
 
     prompts: int = ranged(100, 1, unit="prompts")
     responses: int = ranged(3, 1, unit="responses per prompt")
+    comparisons: int = ranged(0, 0, unit="of a replay, held out; 0: as many as responses")
     # A second reward model: "trained" (another seed and family), a folder, or a hub name; "" none.
     evaluator: str = ""
 

@@ -40,7 +40,10 @@ def sft_folder(params: Params, seed: int, root: Path | str, log: Log = print) ->
     neutral = _neutral(params)
     if params.task.source == "world":  # there, demonstrations do not depend on comparisons
         neutral = dataclasses.replace(
-            neutral, task=dataclasses.replace(neutral.task, comparison_rows=2, damaged=0.0)
+            neutral,
+            task=dataclasses.replace(
+                neutral.task, comparison_rows=2, held_out_rows=1000, damaged=0.0
+            ),
         )
     name = f"seed{seed}-{content_key(neutral, 'task', 'model', 'sft')}"
     folder = Path(root) / "sft" / params.task.name / params.model.name / name

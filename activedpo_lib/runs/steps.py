@@ -215,7 +215,8 @@ def evaluate_policy(
 
 def _held_out_rewards(run: Run, policy: PeftModel) -> np.ndarray:
     """Implicit rewards (n, 2) of held-out comparisons, every process's share read by itself."""
-    wanted = run.params.evaluation.prompts * run.params.evaluation.responses
+    said = run.params.evaluation
+    wanted = said.comparisons or said.prompts * said.responses
     held_out = run.task.held_out[:wanted]
     own = held_out[run.processes.share(len(held_out))]
     beta, tokens = run.params.dpo.beta, run.params.selection.token_budget

@@ -38,7 +38,8 @@ def _whole(params: TaskParams, evaluation_prompts: int, comparisons: bool) -> Ta
     if params.source != "world":
         return hub_task(params, evaluation_prompts)
     compared = params.comparison_rows if comparisons else 0
-    rows = Rows(params.sft_rows, compared, params.prompt_rows, evaluation_prompts)
+    drawn = params.sft_rows, compared, params.prompt_rows, evaluation_prompts
+    rows = Rows(*drawn, params.held_out_rows)
     skews = params.skew, params.evaluation_skew
     task = world_task(params.name, rows, params.split, params.damaged, *skews)
     if not params.junk:

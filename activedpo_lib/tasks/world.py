@@ -14,7 +14,6 @@ from activedpo_lib.streams import choose, stream
 from activedpo_lib.tasks import tldr_world, truth, webgpt_world
 
 LANGUAGES = {"tldr": tldr_world, "webgpt": webgpt_world}
-HELD_OUT = 1000  # comparisons that the reward model does not see
 WRONG_VALUES = 0.04  # of the facts in a human's demonstration
 
 
@@ -121,6 +120,7 @@ class Rows(NamedTuple):
     comparisons: int
     prompts: int
     evaluation: int
+    held_out: int = 1000  # comparisons that the reward model does not see
 
 
 @lru_cache(maxsize=4)  # drawn from its arguments alone; a study opens some hundred runs on one
@@ -149,7 +149,7 @@ def world_task(
 
     held_out = comparisons(
         language,
-        prompts("held-out", HELD_OUT if rows.comparisons else 0),
+        prompts("held-out", rows.held_out if rows.comparisons else 0),
         randomness.child("held-out-labels").numpy(),
     )
     evaluation = prompts("evaluation", rows.evaluation, evaluation_skew)

@@ -32,7 +32,7 @@ def all_strategies(found: pd.DataFrame, title: str, room: Room | None = None) ->
     order = last.groupby("strategy")["difference"].mean().sort_values(ascending=False).index
     figure, axes = plt.subplots(
         len(measures), len(cells), sharey=True, squeeze=False, layout="constrained",
-        figsize=(2.2 + 2.4 * len(cells), len(measures) * (0.21 * len(order) + 1.0) + 0.8),
+        figsize=(max(8.0, 2.2 + 2.4 * len(cells)), len(measures) * (0.21 * len(order) + 1.0) + 0.8),
     )  # fmt: skip
     for measure, row in zip(measures, axes, strict=True):
         for cell, ax in zip(cells, row, strict=True):
@@ -64,7 +64,7 @@ def _panel(own: pd.DataFrame, order: list[str], ax: Axes) -> None:
             linewidth=1,
         )  # fmt: skip
     ax.plot(mean["difference"], range(len(order)), "o", mfc="white", mec="black", markersize=3,
-            linewidth=0)  # fmt: skip
+            linewidth=0, zorder=4)  # fmt: skip
     ax.axvline(0, color="black", linewidth=1)
     ax.set_yticks(range(len(order)), [plots.LABELS.get(name, name) for name in order])
     ax.margins(y=0.03)
