@@ -201,6 +201,8 @@ def evaluate_policy(
     scorer). In a replay the measure is the agreement with held-out human labels, of as many
     comparisons as there are responses otherwise.
     """
+    if run.score is None and initial is None:  # the reference itself: every implicit reward is 0
+        return replay.agreement(np.zeros((1, 2))), {}
     if run.score is None:
         return replay.agreement(_held_out_rewards(run, policy)), {}
     count, initial = run.params.evaluation.responses, initial or {}
