@@ -9,9 +9,12 @@ from scipy.optimize import brentq
 from scipy.stats import spearmanr
 
 from activedpo_lib.method.candidates import labelled_sequences
+from activedpo_lib.method.design import uncertainty
 from activedpo_lib.method.formulas import preference_probability
 from activedpo_lib.method.logps import implicit_rewards
-from activedpo_lib.study.probes import Round
+from activedpo_lib.runs.run import Run
+from activedpo_lib.study.probes import Round, pair_lengths, rounds_again
+from activedpo_lib.study.studies import Study
 
 LARGEST = 1e4  # of a fitted scale
 DECILES = 10
@@ -78,7 +81,7 @@ def partial_spearman(x: ArrayLike, y: ArrayLike, control: ArrayLike) -> float:
 
 def beyond_gap(found: dict) -> list[dict]:
     """Rows (measure, correlation, beyond the gap) of uncertainty with each measure of error. found:
-    of `probes.uncertainty_and_error`, one round.
+    of `uncertainty_and_error`, one round.
     """
     rows = []
     for name in MEASURES:
@@ -92,10 +95,62 @@ def beyond_gap(found: dict) -> list[dict]:
 
 def by_decile(found: dict) -> pd.DataFrame:
     """Mean of each measure of error and of the true gap, a row a tenth of the pool's pairs, from
-    the least to the most uncertain. found: of `probes.uncertainty_and_error`, one round.
+    the least to the most uncertain. found: of `uncertainty_and_error`, one round.
     """
     rank = found["uncertainty"].argsort(kind="stable").argsort(kind="stable")
     decile = 1 + DECILES * rank // len(rank)
     table = pd.DataFrame(found["errors"] | {"true gap": found["true gap"]})
     means = table.groupby(decile).mean()
     return means.rename_axis("decile").reset_index()
+
+
+def uncertainty_and_error(run: Run) -> list[dict]:
+    """One dict a round: `error` (n,) = |(r(x, y1) - r(x, y2)) - (u(x, y1) - u(x, y2))| of each pair
+    of the pool, and what might rank it: uncertainty, gradient norm, |r1 - r2|, length; `errors`:
+    its measures. Raises ValueError where the truth is not known.
+    """
+    if run.task.utility is None:
+        raise ValueError(
+            f"{run.task.name} is real text: Proposition 1 can be checked only where the true "
+            "reward is known"
+        )
+    found = []
+    for t in rounds_again(run, needs=frozenset({"phi", "margin"})):
+        pool, seen = t.pool, t.candidates
+        true = np.array(
+            [
+                run.task.utility(pool.prompts[k], r.text)
+                for k, r in zip(pool.prompt_index, pool.responses, strict=True)
+            ]
+        )
+        gap = true[pool.pairs[:, 0]] - true[pool.pairs[:, 1]]
+        found.append(
+            {"round": t.t, "error": np.abs(seen.margin - gap), "true gap": np.abs(gap),
+             "errors": errors(seen.margin, gap, labelled_scale(t, run.params.dpo.beta)),
+             "uncertainty": uncertainty(seen.phi, seen.ridge, seen.past_phi),
+             "gradient norm": np.linalg.norm(seen.phi.astype(np.float64), axis=1),
+             "|r1 - r2|": np.abs(seen.margin.astype(np.float64)), "length": pair_lengths(pool)}
+        )  # fmt: skip
+    return found
+
+
+def correlation_table(study: Study) -> tuple[pd.DataFrame, ...]:
+    """Fig. 6: how well each criterion ranks a pool's pairs by the error of the reward difference,
+    rows (task, seed, round, criterion, correlation); (uncertainty, error) of the last pool; the
+    rows of `beyond_gap`, and those of `by_decile`, with task, seed and round.
+
+    Spearman's rank correlation; 0 where a criterion is the same for all pairs. Raises ValueError
+    where the truth is not known.
+    """
+    rows, beyond, deciles, found = [], [], [], None
+    for cell, run in study.runs():
+        for found in uncertainty_and_error(run):
+            here = {"task": cell["task"], "seed": cell["seed"], "round": found["round"]}
+            for name in ("uncertainty", "gradient norm", "|r1 - r2|", "length", "true gap"):
+                value = found[name]
+                rank = spearmanr(value, found["error"])[0] if np.ptp(value) > 1e-6 else 0.0
+                rows.append(here | {"criterion": name, "correlation": rank})
+            beyond += [here | row for row in beyond_gap(found)]
+            deciles += [here | row for row in by_decile(found).to_dict("records")]
+    scatter = pd.DataFrame({k: found[k] for k in ("uncertainty", "error")})
+    return pd.DataFrame(rows), scatter, pd.DataFrame(beyond), pd.DataFrame(deciles)
