@@ -138,9 +138,7 @@ def _beyond_gap(folder: Path) -> str:
     later = table[table["round"] > 1].groupby(["task", "measure", "seed"], sort=False)
     cells = later["beyond the gap"].mean().groupby(["task", "measure"], sort=False)
     found = {", ".join(cell): own.to_numpy() for cell, own in cells}
-    what = (
-        "Partial rank correlation of uncertainty and error, the true gap controlled (chance is 0)"
-    )
+    what = "Rank correlation of uncertainty and error beyond the true gap (chance is 0)"
     return stands(found, what, "chance")
 
 
