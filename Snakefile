@@ -62,7 +62,7 @@ STUDIES = {
     "16_forgetting": (["probed"], ["fig9_forgetting"], 4),
     "17_what_was_picked": (["probed"], ["fig10_picks"], 2),
     "18_when_does_it_pay": (["pays", "ridge"], ["fig12_when_it_pays"], 14),
-    "19_all_strategies": (["strategies"], ["fig13_all_strategies"], 7),
+    "19_all_strategies": (["strategies"], ["fig13_all_strategies"], 28),
     "20_is_it_the_labels": (["controls"], ["fig17_controls"], 12),
     "21_replay": (["replay"], ["fig14_replay"], 6),
     "22_decisions": (["decisions"], ["decisions"], 10),

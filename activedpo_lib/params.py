@@ -132,11 +132,6 @@ def _possible(params: Params) -> Params:
             f"{generation.responses} responses each make {pairs} pairs; lower batch_size or raise "
             "generation.prompts"
         )
-    if params.task.source == "world" and generation.prompts > params.task.prompt_rows:
-        raise ParamsError(
-            f"generation.prompts {generation.prompts} is more than task.prompt_rows "
-            f"{params.task.prompt_rows}"
-        )
     if selection.normalise == "pair" and selection.normalise_when == "before":
         raise ParamsError(
             "selection.normalise pair with normalise_when before is impossible: the pair's exact "
@@ -144,6 +139,7 @@ def _possible(params: Params) -> Params:
             "the projection; use normalise_when after, or projection none"
         )
     _knowing(params)
+    _pool_is_possible(params)
     _shareable(params)
     _policies_come_back(params)
     if params.model.hidden_size % params.model.heads:
@@ -152,6 +148,29 @@ def _possible(params: Params) -> Params:
             f"{params.model.heads}"
         )
     return params
+
+
+def _pool_is_possible(params: Params) -> None:
+    """Pools of Fig. 12: only the world knows its details and which of its prompts are junk, and a
+    human's comparison stands there once.
+    """
+    task, prompts = params.task, params.generation.prompts
+    if task.source == "world" and prompts > task.prompt_rows:
+        raise ParamsError(
+            f"generation.prompts {prompts} is more than task.prompt_rows {task.prompt_rows}"
+        )
+    for key in ("skew", "evaluation_skew", "junk"):
+        if task.source != "world" and getattr(task, key):
+            raise ParamsError(
+                f"task.{key} {getattr(task, key)} is of the built-in world alone, and task.source "
+                f"is {task.source}: real text has its own; set task.{key} to 0"
+            )
+    for key, usual in (("copies", 1), ("junk", 0.0)):
+        if params.replay and getattr(task, key) != usual:
+            raise ParamsError(
+                f"task.{key} {getattr(task, key)} with replay is impossible: its pool is "
+                f"comparisons that humans answered, each once; set task.{key} to {usual:g}"
+            )
 
 
 def _policies_come_back(params: Params) -> None:

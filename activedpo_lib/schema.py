@@ -27,37 +27,36 @@ class TaskParams:
     """Where a task's prompts, demonstrations and comparisons come from."""
 
     name: str
-    source: Literal["world", "files", "tldr", "webgpt"] = (
-        "world"  # the last two: the hub's datasets
-    )
+    source: Literal["world", "files", "tldr", "webgpt"] = "world"  # last two: the hub's datasets
     split: Literal["figures", "tuning"] = "figures"
     sft: str = ""  # D15
     comparisons: str = ""
     prompts: str = ""
-    reward_model: str = (
-        ""  # a folder or hub name of a sequence classifier; "" trains one on the task's comparisons
-    )
+    # A folder or hub name of a sequence classifier; "" trains one on the task's comparisons.
+    reward_model: str = ""
     prompt_tokens: int = ranged(
         0,
         0,
         unit="tokens, for `make plan` where the data are not at hand; 0 counts the prompts' words",
     )
-    sft_subset: str = (
-        ""  # a JSON list: the numbers of the demonstrations to keep (Fig. 2); "" keeps all
-    )
+    # A JSON list: the numbers of the demonstrations to keep (Fig. 2); "" keeps all.
+    sft_subset: str = ""
     pool_subset: str = ""  # the same of the pool's prompts
     most_rows: int = ranged(0, 0, unit="rows used of each of the user's files; 0 takes all")
     sft_rows: int = ranged(1600, 1, unit="rows")
     comparison_rows: int = ranged(
         20000, 2, unit="rows drawn; the world leaves out those with the same text twice, about 1 %"
     )
+    held_out_rows: int = ranged(1000, 1, unit="rows of the world's, that no reward model sees")
     prompt_rows: int = ranged(2000, 2, unit="rows")
     damaged: float = ranged(
         0.2, 0.0, 1.0, "share of damaged responses among the world's comparisons"
     )
-    skew: float = ranged(
-        0.0, 0.0, 10.0, "Zipf exponent of the details in the world's pool; 0 is even"
-    )
+    skew: float = ranged(0.0, 0.0, 10.0, "Zipf exponent of the world's pool's details; 0 is even")
+    evaluation_skew: float = ranged(0.0, 0.0, 10.0, "the same of its evaluation prompts")
+    copies: int = ranged(1, 1, unit="times that a duplicated prompt stands in a round's pool")
+    duplicated: float = ranged(1.0, 0.0, 1.0, "share of a round's prompts that are such copies")
+    junk: float = ranged(0.0, 0.0, 1.0, "share of the world's pool whose labels are a coin's")
     max_new_tokens: int = ranged(24, 1, unit="tokens")  # D9
 
 
@@ -187,6 +186,7 @@ class EvaluationParams:
 
     prompts: int = ranged(100, 1, unit="prompts")
     responses: int = ranged(3, 1, unit="responses per prompt")
+    comparisons: int = ranged(0, 0, unit="of a replay, held out; 0: as many as responses")
     # A second reward model: "trained" (another seed and family), a folder, or a hub name; "" none.
     evaluator: str = ""
 

@@ -14,6 +14,7 @@ from activedpo_lib.schema import Params
 from activedpo_lib.study import run_costs
 from activedpo_lib.study.costs import ASSUMED_GPU, Sizes, selection_bytes
 from activedpo_lib.study.studies import load_study, study_names
+from activedpo_lib.tasks.pools import NEUTRAL
 
 # Operations a second; assumed, and said so.
 ACHIEVED = {"a core of this laptop": 2e10, "an H100 at 40 % of its bfloat16 peak": ASSUMED_GPU}
@@ -54,7 +55,7 @@ def once(runs: Sized, *parts: str, each_seed: bool) -> Sized:
     """
     found = {}
     for params, seed, size in runs:
-        task = dataclasses.replace(params.task, skew=0.0, pool_subset="")
+        task = dataclasses.replace(params.task, **NEUTRAL)
         oracle = dataclasses.replace(params.oracle, label="argmax", flip=0.0)
         key = dataclasses.replace(params, task=task, oracle=oracle).digest(*parts)
         found.setdefault((key, seed if each_seed else 0), (params, seed, size))

@@ -118,7 +118,7 @@ def label(
 
     rule: "argmax" of the reward, or a "bradley_terry" draw (Eq. 1); flip: probability that an
     answer is turned (D10). Each answer's randomness is named by the pair's own texts, so the order
-    of the pairs does not matter.
+    of the pairs does not matter. A prompt marked as junk is answered by a fair coin.
     """
     if not pairs:
         return ()
@@ -133,6 +133,9 @@ def label(
     else:
         raise ValueError(f"the label rule is argmax or bradley_terry, not {rule!r} (D10)")
     wins = wins ^ (stream.child("flip").uniforms(names) < flip)
+    junk = np.array([bool(prompt.facts.get("junk")) for prompt in prompts])
+    if junk.any():
+        wins = np.where(junk, stream.child("junk").uniforms(names) < 0.5, wins)
     return tuple(answered(pair, bool(win), round) for pair, win in zip(pairs, wins, strict=True))
 
 

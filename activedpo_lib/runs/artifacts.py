@@ -27,6 +27,7 @@ from activedpo_lib.store import (
 )
 from activedpo_lib.streams import stream
 from activedpo_lib.tasks import load_task
+from activedpo_lib.tasks.pools import NEUTRAL
 
 REWARD = ("llama", 1)  # the reward model starts from another base than the policies' seed 0
 EVALUATOR = ("gemma", 0)  # the second one, which nobody optimises, from yet another
@@ -39,7 +40,10 @@ def sft_folder(params: Params, seed: int, root: Path | str, log: Log = print) ->
     neutral = _neutral(params)
     if params.task.source == "world":  # there, demonstrations do not depend on comparisons
         neutral = dataclasses.replace(
-            neutral, task=dataclasses.replace(neutral.task, comparison_rows=2, damaged=0.0)
+            neutral,
+            task=dataclasses.replace(
+                neutral.task, comparison_rows=2, held_out_rows=1000, damaged=0.0
+            ),
         )
     name = f"seed{seed}-{content_key(neutral, 'task', 'model', 'sft')}"
     folder = Path(root) / "sft" / params.task.name / params.model.name / name
@@ -74,7 +78,7 @@ def _neutral(params: Params) -> Params:
     default = OracleParams()
     return dataclasses.replace(
         params,
-        task=dataclasses.replace(params.task, skew=0.0, pool_subset=""),
+        task=dataclasses.replace(params.task, **NEUTRAL),
         oracle=dataclasses.replace(
             params.oracle, kind=default.kind, label=default.label, flip=default.flip
         ),

@@ -20,6 +20,7 @@ from activedpo_lib.schema import Params
 from activedpo_lib.shards import SingleProcess, processes
 from activedpo_lib.streams import Stream, stream
 from activedpo_lib.tasks import load_task
+from activedpo_lib.tasks.pools import copies_of
 
 Strategies = Mapping[str, Factory]
 
@@ -51,7 +52,7 @@ class Run:
     @property
     def prompts(self) -> dict[str, Prompt]:
         """The pool's prompts by id."""
-        return {prompt.id: prompt for prompt in self.task.prompts}
+        return prompts_by_id(self.task, self.params)
 
 
 def strategy_of(params: Params, strategies: Strategies | None = None) -> Strategy:
@@ -125,7 +126,13 @@ def task_of(params: Params) -> Task:
     return replay.replay_task(task) if params.replay else task
 
 
+def prompts_by_id(task: Task, params: Params) -> dict[str, Prompt]:
+    """The pool's prompts and their copies by id."""
+    copies = params.task.copies
+    return {copy.id: copy for prompt in task.prompts for copy in copies_of(prompt, copies)}
+
+
 def labelled_pairs(params: Params, seed: int, root: Path | str) -> tuple[LabelledPair, ...]:
     """The LabelledPairs of a finished run, in the order picked."""
-    prompts = {prompt.id: prompt for prompt in task_of(params).prompts}
+    prompts = prompts_by_id(task_of(params), params)
     return checkpoints.load_labelled(run_folder(params, seed, root), params.rounds, prompts)

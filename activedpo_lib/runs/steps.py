@@ -39,6 +39,7 @@ from activedpo_lib.runs import checkpoints
 from activedpo_lib.runs.meetings import joined_pool
 from activedpo_lib.runs.run import Run
 from activedpo_lib.schema import Params
+from activedpo_lib.tasks import pools
 
 Labelled = tuple[LabelledPair, ...]
 
@@ -46,8 +47,8 @@ Labelled = tuple[LabelledPair, ...]
 def sample_prompts(run: Run, t: int) -> list[Prompt]:
     """Round t's prompts, drawn without replacement: the same for every strategy (Sec. 4)."""
     prompts, count = run.task.prompts, run.params.generation.prompts
-    rows = run.stream("prompts", t).numpy().choice(len(prompts), count, replace=False)
-    return [prompts[row] for row in rows]
+    task, rng = run.params.task, run.stream("prompts", t).numpy()
+    return pools.draw(prompts, count, task.copies, task.duplicated, rng)
 
 
 def pool_of_round(
@@ -200,6 +201,8 @@ def evaluate_policy(
     scorer). In a replay the measure is the agreement with held-out human labels, of as many
     comparisons as there are responses otherwise.
     """
+    if run.score is None and initial is None:  # the reference itself: every implicit reward is 0
+        return replay.agreement(np.zeros((1, 2))), {}
     if run.score is None:
         return replay.agreement(_held_out_rewards(run, policy)), {}
     count, initial = run.params.evaluation.responses, initial or {}
@@ -214,7 +217,8 @@ def evaluate_policy(
 
 def _held_out_rewards(run: Run, policy: PeftModel) -> np.ndarray:
     """Implicit rewards (n, 2) of held-out comparisons, every process's share read by itself."""
-    wanted = run.params.evaluation.prompts * run.params.evaluation.responses
+    said = run.params.evaluation
+    wanted = said.comparisons or said.prompts * said.responses
     held_out = run.task.held_out[:wanted]
     own = held_out[run.processes.share(len(held_out))]
     beta, tokens = run.params.dpo.beta, run.params.selection.token_budget

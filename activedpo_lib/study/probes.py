@@ -14,11 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from peft import PeftModel
-from scipy.stats import spearmanr
 
 from activedpo_lib.method import models
 from activedpo_lib.method.candidates import labelled_sequences, measure, sequences
-from activedpo_lib.method.design import uncertainty
 from activedpo_lib.method.formulas import share_above
 from activedpo_lib.method.gradients import gradient_shapes, response_features
 from activedpo_lib.method.logps import implicit_rewards, reference_logps, response_logps
@@ -152,53 +150,6 @@ def overlaps(pool: Pool) -> np.ndarray:
     """
     words = [set(response.tokens) for response in pool.responses]
     return np.array([len(words[a] & words[b]) / len(words[a] | words[b]) for a, b in pool.pairs])
-
-
-def uncertainty_and_error(run: Run) -> list[dict]:
-    """One dict a round: `error` (n,) = |(r(x, y1) - r(x, y2)) - (u(x, y1) - u(x, y2))| of each pair
-    of the pool, and what might rank it: uncertainty, gradient norm, |r1 - r2|, length. Raises
-    ValueError where the truth is not known.
-    """
-    if run.task.utility is None:
-        raise ValueError(
-            f"{run.task.name} is real text: Proposition 1 can be checked only where the true "
-            "reward is known"
-        )
-    found = []
-    for t in rounds_again(run, needs=frozenset({"phi", "margin"})):
-        pool, seen = t.pool, t.candidates
-        true = np.array(
-            [
-                run.task.utility(pool.prompts[k], r.text)
-                for k, r in zip(pool.prompt_index, pool.responses, strict=True)
-            ]
-        )
-        gap = true[pool.pairs[:, 0]] - true[pool.pairs[:, 1]]
-        found.append(
-            {"round": t.t, "error": np.abs(seen.margin - gap), "true gap": np.abs(gap),
-             "uncertainty": uncertainty(seen.phi, seen.ridge, seen.past_phi),
-             "gradient norm": np.linalg.norm(seen.phi.astype(np.float64), axis=1),
-             "|r1 - r2|": np.abs(seen.margin.astype(np.float64)), "length": pair_lengths(pool)}
-        )  # fmt: skip
-    return found
-
-
-def correlation_table(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Fig. 6: how well each criterion ranks a pool's pairs by the error of the reward difference,
-    rows (task, seed, round, criterion, correlation); and (uncertainty, error) of the last pool.
-
-    Spearman's rank correlation; 0 where a criterion is the same for all pairs. Raises ValueError
-    where the truth is not known.
-    """
-    rows, found = [], None
-    for cell, run in study.runs():
-        for found in uncertainty_and_error(run):
-            here = {"task": cell["task"], "seed": cell["seed"], "round": found["round"]}
-            for name in ("uncertainty", "gradient norm", "|r1 - r2|", "length", "true gap"):
-                value = found[name]
-                rank = spearmanr(value, found["error"])[0] if np.ptp(value) > 1e-6 else 0.0
-                rows.append(here | {"criterion": name, "correlation": rank})
-    return pd.DataFrame(rows), pd.DataFrame({k: found[k] for k in ("uncertainty", "error")})
 
 
 def pool_gradients(

@@ -124,10 +124,22 @@ def proposition(folder: Path) -> str:
         headline(own, f"Uncertainty ranks pairs by the reward's error above chance in {count}."),
         stands(own, "Rank correlation of uncertainty and error (chance is 0)", "chance"),
         stands(norm, "The same correlation", "the gradient norm's"),
+        _beyond_gap(folder),
         "In the proposition's own setting the bound was fitted to hold for "
         f"{share(active['level'].iloc[0])} of pairs. It holds for "
         f"{share(active['coverage'].mean())} of held-out pairs.",
     )
+
+
+def _beyond_gap(folder: Path) -> str:
+    if not (folder / "fig6_proposition_1_beyond.csv").is_file():
+        return ""
+    table = saved_table(folder, "fig6_proposition_1_beyond")
+    later = table[table["round"] > 1].groupby(["task", "measure", "seed"], sort=False)
+    cells = later["beyond the gap"].mean().groupby(["task", "measure"], sort=False)
+    found = {", ".join(cell): own.to_numpy() for cell, own in cells}
+    what = "Rank correlation of uncertainty and error beyond the true gap (chance is 0)"
+    return stands(found, what, "chance")
 
 
 SENTENCES: dict[str, Callable[[Path], str]] = {

@@ -1,12 +1,18 @@
 """What notebooks 14 to 22 found, beyond the paper; as `sentences.py`, which is read first."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from activedpo_lib.study import picks, statistics, wording
+from activedpo_lib.study.comparisons.corrected import (
+    WHENS,
+    above_everywhere,
+    corrected_verdicts,
+)
+from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.statistics import effects, last_round, saved_table, sign
 from activedpo_lib.study.wording import (
     REWARD,
@@ -119,10 +125,44 @@ def when_it_pays(folder: Path) -> str:
 
 
 def all_strategies(folder: Path) -> str:
-    """Figure 13: every strategy against Random."""
-    cells = effects(folder, "fig13_all_strategies", "reward", "strategy", "random")
-    head = f"{counted(cells, 1, 'strategy', 'strategies')} ended above Random in reward."
-    return paragraphs(headline(cells, head), stands(cells, REWARD, "Random"))
+    """Figure 13: every strategy against Random, corrected for the number of comparisons."""
+    table = saved_table(folder, "fig13_all_strategies")
+    known = table["utility"].notna().all()
+    found = corrected_verdicts(table, ("reward", "utility") if known else ("reward",))
+    if (found["verdict"] == "one seed").all():
+        return "**One seed: nothing is judged.**"
+    winners = above_everywhere(found[found["when"] == WHENS[0]])
+    named = joined([wording.name_of(name) for name in winners]) if winners else "No strategy"
+    both = "reward and true utility" if known else "reward"
+    cells = found.groupby(["task", "model"]).ngroups
+    where = f"in {cells} of {cells} cells" if cells > 1 else "in the one cell"
+    head = f"**{named} ended above Random in {both}, {where}, corrected for all comparisons.**"
+    last = found[found["when"] == WHENS[0]]
+    lines = [_corrected_line(own, *cell) for cell, own in _by_cell(last)]
+    return paragraphs(head, *lines, power_line(_apart(table), "reward"))
+
+
+def _by_cell(found: pd.DataFrame) -> Iterable[tuple[tuple, pd.DataFrame]]:
+    return found.groupby(["measure", "task", "model"], sort=False)
+
+
+def _apart(table: pd.DataFrame) -> list[np.ndarray]:
+    """The paired differences to Random in reward after the last round, an array a comparison."""
+    return list(statistics.last_differences(table, "reward", "strategy", "random").values())
+
+
+def _corrected_line(own: pd.DataFrame, measure: str, task: str, model: str) -> str:
+    lines = []
+    for word in dict.fromkeys(own["verdict"]):
+        rows = own[own["verdict"] == word]
+        each = [
+            f"{wording.name_of(row['strategy'])} ({row['difference']:+.2f} ± {row['±']:.2f})"
+            for row in rows.to_dict("records")
+        ]
+        lines.append(f"- {word[0].upper()}{word[1:]}: {'; '.join(each)}.")
+    what = {"reward": "oracle reward (logits)", "utility": "true utility (utils)"}[measure]
+    head = f"{task}, {model}, {what}, difference to Random, corrected verdict:\n"
+    return "\n".join([head, *lines])
 
 
 def replay(folder: Path) -> str:

@@ -8,8 +8,10 @@ from pathlib import Path
 from activedpo_lib.records import Task
 from activedpo_lib.schema import TaskParams
 from activedpo_lib.store import locate, read_json
+from activedpo_lib.streams import stream
 from activedpo_lib.tasks.files import DataError, files_task
 from activedpo_lib.tasks.hub_data import hub_task
+from activedpo_lib.tasks.pools import with_junk
 from activedpo_lib.tasks.world import Rows, world_task
 
 
@@ -36,8 +38,14 @@ def _whole(params: TaskParams, evaluation_prompts: int, comparisons: bool) -> Ta
     if params.source != "world":
         return hub_task(params, evaluation_prompts)
     compared = params.comparison_rows if comparisons else 0
-    rows = Rows(params.sft_rows, compared, params.prompt_rows, evaluation_prompts)
-    return world_task(params.name, rows, params.split, params.damaged, params.skew)
+    drawn = params.sft_rows, compared, params.prompt_rows, evaluation_prompts
+    rows = Rows(*drawn, params.held_out_rows)
+    skews = params.skew, params.evaluation_skew
+    task = world_task(params.name, rows, params.split, params.damaged, *skews)
+    if not params.junk:
+        return task
+    marks = stream(0, "world", params.split, params.name, "junk")
+    return dataclasses.replace(task, prompts=with_junk(task.prompts, params.junk, stream=marks))
 
 
 def _subset(task: Task, params: TaskParams) -> Task:

@@ -14,7 +14,6 @@ from activedpo_lib.streams import choose, stream
 from activedpo_lib.tasks import tldr_world, truth, webgpt_world
 
 LANGUAGES = {"tldr": tldr_world, "webgpt": webgpt_world}
-HELD_OUT = 1000  # comparisons that the reward model does not see
 WRONG_VALUES = 0.04  # of the facts in a human's demonstration
 WRONG_COMPARED = 0.15  # and in compared responses: the reward model must see what is untrue
 
@@ -126,17 +125,24 @@ class Rows(NamedTuple):
     comparisons: int
     prompts: int
     evaluation: int
+    held_out: int = 1000  # comparisons that the reward model does not see
 
 
 @lru_cache(maxsize=4)  # drawn from its arguments alone; a study opens some hundred runs on one
 def world_task(
-    name: str, rows: Rows, split: str = "figures", damaged: float = 0.2, skew: float = 0.0
+    name: str,
+    rows: Rows,
+    split: str = "figures",
+    damaged: float = 0.2,
+    skew: float = 0.0,
+    evaluation_skew: float = 0.0,
 ) -> Task:
     """The task `tldr` or `webgpt` of the built-in world.
 
     `split` names the world's draw: figures come from "figures", all tuning from "tuning" (the rules
     of an honest world: no figure uses a prompt that a setting was chosen on). `skew` is of the
-    details of the pool alone. Raises ValueError for another name.
+    details of the pool alone, `evaluation_skew` of evaluation's. Raises ValueError for another
+    name.
     """
     if name not in LANGUAGES:
         raise ValueError(f"the built-in world has the tasks {sorted(LANGUAGES)}, not {name!r}")
@@ -148,10 +154,10 @@ def world_task(
 
     held_out = comparisons(
         language,
-        prompts("held-out", HELD_OUT if rows.comparisons else 0),
+        prompts("held-out", rows.held_out if rows.comparisons else 0),
         randomness.child("held-out-labels").numpy(),
     )
-    evaluation = prompts("evaluation", rows.evaluation)
+    evaluation = prompts("evaluation", rows.evaluation, evaluation_skew)
     compared = comparisons(
         language,
         prompts("compared", rows.comparisons),

@@ -12,7 +12,7 @@ from activedpo_lib.params import load_params
 from activedpo_lib.runs import artifacts, checkpoints
 from activedpo_lib.runs.launch import run_rounds
 from activedpo_lib.runs.run import open_run
-from activedpo_lib.study import picks, probes
+from activedpo_lib.study import calibration, picks, probes
 from activedpo_lib.study.distortion import cosine_error, log_det, project, quality_table
 from activedpo_lib.study.studies import Study
 
@@ -89,7 +89,7 @@ def test_ranks_are_shares_of_what_lies_below():
 
 def test_before_the_first_label_the_error_is_the_true_gap(root):
     run, _ = finished(root)
-    first, *_, last = probes.uncertainty_and_error(run)
+    first, *_, last = calibration.uncertainty_and_error(run)
     np.testing.assert_allclose(first["error"], first["true gap"], atol=1e-4)
     assert not np.allclose(last["error"], last["true gap"], atol=1e-3)
 
@@ -159,7 +159,10 @@ def test_ways_to_pick_differ_in_overlap(root):
 def test_tables_of_a_study_have_a_row_for_each_run_and_criterion(root):
     cells = {("tldr", "llama", "response", "activedpo"): finished(root)[0].params}
     study = Study("mine", "smoke", MappingProxyType(cells), (0,), root)
-    ranked, scatter = probes.correlation_table(study)
+    ranked, scatter, beyond, deciles = calibration.correlation_table(study)
+    assert len(beyond) == 3 * len(calibration.MEASURES)
+    assert beyond["beyond the gap"].abs().max() <= 1
+    assert deciles.groupby("round")["decile"].nunique().tolist() == [10] * 3
     assert len(ranked) == 3 * 5
     assert ranked["correlation"].abs().max() <= 1
     first = ranked[(ranked["round"] == 1)].set_index("criterion")["correlation"]
