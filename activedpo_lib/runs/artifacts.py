@@ -80,7 +80,11 @@ def _neutral(params: Params) -> Params:
         params,
         task=dataclasses.replace(params.task, **NEUTRAL),
         oracle=dataclasses.replace(
-            params.oracle, kind=default.kind, label=default.label, flip=default.flip
+            params.oracle,
+            kind=default.kind,
+            label=default.label,
+            flip=default.flip,
+            after_first=default.after_first,
         ),
     )
 

@@ -15,7 +15,6 @@ from activedpo_lib.tasks import tldr_world, truth, webgpt_world
 
 LANGUAGES = {"tldr": tldr_world, "webgpt": webgpt_world}
 WRONG_VALUES = 0.04  # of the facts in a human's demonstration
-WRONG_COMPARED = 0.15  # and in compared responses: the reward model must see what is untrue
 
 
 def draw_prompt(language: ModuleType, rng: Generator, name: str, skew: float = 0.0) -> Prompt:
@@ -25,14 +24,10 @@ def draw_prompt(language: ModuleType, rng: Generator, name: str, skew: float = 0
 
 
 def write(
-    language: ModuleType,
-    prompt: Prompt,
-    rng: Generator,
-    persona: tuple | None = None,
-    untrue: float = WRONG_VALUES,
+    language: ModuleType, prompt: Prompt, rng: Generator, persona: tuple | None = None
 ) -> str:
-    """A human's response: a persona's slots, tone and citations, a share `untrue` of wrong facts;
-    no persona: a coin for each.
+    """A human's response: a persona's slots, tone and citations, 4 % wrong facts; no persona: a
+    coin for each.
     """
     known = prompt.facts["slots"]
     likes, tone, *cites = persona or (set(), choose(rng, list(language.TONES)), 0.5)
@@ -41,7 +36,7 @@ def write(
     for slot, value in known.items():
         chance = 0.5 if persona is None else 0.7 if slot in likes else 0.4
         if slot in language.GRAMMAR.base or rng.random() < chance:
-            wrong = rng.random() < untrue
+            wrong = rng.random() < WRONG_VALUES
             said[slot] = choose(rng, language.GRAMMAR.slots[slot]) if wrong else value
     marks = {value: mark for mark, value in prompt.facts.get("quotes", {}).items()}
     cited = {value: mark for value, mark in marks.items() if rng.random() < (cites or [0.0])[0]}
@@ -96,7 +91,7 @@ def draw_response(
     `damaged` is damaged.
     """
     persona = choose(rng, language.PERSONAS) if rng.random() < 0.5 else None
-    text = write(language, prompt, rng, persona, WRONG_COMPARED)
+    text = write(language, prompt, rng, persona)
     return corrupt(language, text, rng) if rng.random() < damaged else text
 
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from activedpo_lib.params import load_params
 from activedpo_lib.study.drawing import plots, scarcity_plots
@@ -61,16 +60,6 @@ def test_the_room_is_the_better_ceilings_difference_to_random():
         "full knowledge: largest_gap": (0.5, 0.9),
     }
     np.testing.assert_allclose(numbers.room(table(ends, "strategy"))[CELL], [0.7, 0.5])
-
-
-def test_power_is_what_a_simulation_of_t_tests_finds():
-    rng = np.random.default_rng(0)
-    least = numbers.power(np.array([-1.0, 1.0] * 10))
-    spread = np.array([-1.0, 1.0] * 10).std(ddof=1)
-    drawn = least + spread * rng.standard_normal((4000, 20))
-    found = stats.ttest_1samp(drawn, 0.0, axis=1).pvalue < 0.05
-    assert found.mean() == pytest.approx(0.8, abs=0.03)
-    assert np.isnan(numbers.power(np.array([1.0])))
 
 
 def test_sentences_hold_the_numbers(tmp_path):

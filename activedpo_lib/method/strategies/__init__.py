@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, get_args
+from typing import Any
 
 from activedpo_lib.method.strategies import classic, gradient, improvement, reward
 from activedpo_lib.records import Strategy
-from activedpo_lib.schema import CeilingName
 
 Factory = Callable[..., Strategy]
 
@@ -38,11 +37,6 @@ def make_strategy(
     strategies: {name: factory} of your own. Raises ValueError naming the known ones.
     """
     known = STRATEGIES | dict(strategies or {})
-    if name and name in get_args(CeilingName) and name not in known:
-        raise ValueError(
-            f"{name} is no strategy: it reads the oracle's rewards before it picks; it runs as "
-            f"`ceiling: {name}`, with the strategy random (notebook 07)"
-        )
     if name not in known:
         yours = f"pass your own as strategies={{{name!r}: factory}}"
         raise ValueError(f"no strategy {name!r}; known are {sorted(known)}; {yours}")

@@ -70,16 +70,3 @@ def room(table: pd.DataFrame, measure: str = "") -> dict[tuple, np.ndarray]:
             best = rooms.get(tuple(cell))
             rooms[tuple(cell)] = gap if best is None or gap.mean() > best.mean() else best
     return rooms
-
-
-def power(values: np.ndarray, chance: float = 0.8) -> float:
-    """The smallest true difference that a paired t test at 5 % would have found with this `chance`,
-    given the spread of `values` (seeds,); NaN for one seed. By the normal approximation of the
-    t statistic.
-    """
-    from scipy.stats import norm, t
-
-    if len(values) < 2:
-        return math.nan
-    error = values.std(ddof=1) / math.sqrt(len(values))
-    return float(error * (t.ppf(0.975, len(values) - 1) + norm.ppf(chance)))

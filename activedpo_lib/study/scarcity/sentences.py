@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from activedpo_lib.study.scarcity.numbers import gains, lost, power, room, share_lost
+from activedpo_lib.study.comparisons.power import power_line
+from activedpo_lib.study.scarcity.numbers import gains, lost, room, share_lost
 from activedpo_lib.study.statistics import last_round, saved_table
 from activedpo_lib.study.wording import (
     counted,
@@ -69,9 +70,7 @@ def the_room(folder: Path) -> str:
     if "utility" in table and table["utility"].notna().all():
         true = {name(cell): values for cell, values in room(table, "utility").items()}
         parts.append(stands(true, "True utility, after the last round", "Random"))
-    seen = {cell: plain(power(values)) for cell, values in found.items() if len(values) > 1}
-    parts += [itemised(seen, "The smallest difference that these seeds would show")] if seen else []
-    return paragraphs(*parts)
+    return paragraphs(*parts, power_line(found.values()))
 
 
 def is_it_the_labels(folder: Path) -> str:
