@@ -8,11 +8,11 @@ import functools
 import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
-from activedpo_lib.schema import Grid, Params
+from activedpo_lib.schema import CeilingName, Grid, Params
 from activedpo_lib.store import HOME, IN_CHECKOUT
 from activedpo_lib.typed import ParamsError, build
 
@@ -189,6 +189,11 @@ def _policies_come_back(params: Params) -> None:
 
 def _knowing(params: Params) -> None:
     """What a ceiling or a control asks for must be there."""
+    if params.strategy and params.strategy in get_args(CeilingName):
+        raise ParamsError(
+            f"{params.strategy} is no strategy: it reads the oracle's rewards before it picks; it "
+            f"runs as `ceiling: {params.strategy}`, with the strategy random (notebook 07)"
+        )
     if params.ceiling and params.strategy != "random":
         raise ParamsError(
             f"ceiling {params.ceiling} picks in the strategy's place, so the strategy must be "
@@ -201,6 +206,16 @@ def _knowing(params: Params) -> None:
             f"oracle.after_first {params.oracle.after_first} with replay is impossible: there, "
             "humans have answered; use oracle"
         )
+    if params.oracle.after_first == "posterior":
+        if params.processes > 1:
+            raise ParamsError(
+                "oracle.after_first posterior runs in one process: set processes to 1"
+            )
+        if params.selection.past != "reembed":  # it must see who won, and kept features do not say
+            raise ParamsError(
+                f"oracle.after_first posterior with selection.past {params.selection.past} is "
+                "impossible: it learns from the labelled pairs; use reembed"
+            )
 
 
 def _shareable(params: Params) -> None:

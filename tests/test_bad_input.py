@@ -17,6 +17,7 @@ from activedpo_lib.runs import steps
 from activedpo_lib.runs.checkpoints import run_folder
 from activedpo_lib.runs.launch import run_rounds
 from activedpo_lib.tasks.files import DataError, read_rows
+from activedpo_lib.tasks.pools import scarcity_warning
 
 # --- params: one override each, and what is said of it
 
@@ -110,6 +111,32 @@ PARAMS = [
         {"replay": True, "batch_size": 13},
         "batch_size 13 is more than a round's pool of 12 comparisons",
     ),
+    ({"ceiling": "all"}, r"ceiling must be one of \['', 'matching', 'largest_gap'\], got 'all'"),
+    (
+        {"ceiling": "matching", "strategy": "activedpo"},
+        "ceiling matching picks in the strategy's place, so the strategy must be random",
+    ),
+    (
+        {"ceiling": "matching", "strategy": "random", "processes": 2},
+        "ceiling matching runs in one process: set processes to 1",
+    ),
+    (
+        {"strategy": "largest_gap"},
+        "largest_gap is no strategy: it reads the oracle's rewards before it picks",
+    ),
+    ({"oracle.after_first": "me"}, "oracle.after_first must be one of .*'posterior', 'coin'"),
+    (
+        {"oracle.after_first": "coin", "replay": True},
+        "oracle.after_first coin with replay is impossible: there, humans have answered",
+    ),
+    (
+        {"oracle.after_first": "posterior", "processes": 2},
+        "oracle.after_first posterior runs in one process: set processes to 1",
+    ),
+    (
+        {"oracle.after_first": "posterior", "selection.past": "keep"},
+        "oracle.after_first posterior with selection.past keep is impossible",
+    ),
 ]
 
 
@@ -126,6 +153,39 @@ def test_bad_params_are_named(overrides, message):
 def test_an_unknown_cell_is_named(cell, message):
     with pytest.raises(ParamsError, match=message):
         load_params("smoke", **cell)
+
+
+# --- a batch that leaves little to choose from: said, and not refused
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"batch_size": 1}, ""),  # 1 of 36
+        ({"batch_size": 2}, "2 labels a round are 5.6% of the pool's 36 pairs, more than 3%"),
+        ({"replay": True}, "6 labels a round are 50.0% of the pool's 12 pairs, more than 3%"),
+        ({"generation.prompts": 67}, ""),  # 6 of 201
+        ({"generation.responses": 2}, "6 labels a round are 50.0% of the pool's 12 pairs"),
+    ],
+)
+def test_a_batch_larger_than_a_scarce_budget_is_warned_of_with_its_ratio(overrides, said):
+    found = scarcity_warning(load_params("smoke", overrides=overrides))
+    assert said in found
+    assert bool(found) == bool(said)
+
+
+def test_a_run_warns_once_when_it_starts(tmp_path):
+    small = {"oracle.kind": "utility", "task.sft_rows": 32}
+    params, said = load_params("smoke", strategy="random", overrides=small), []
+    for _ in range(2):
+        run_rounds(params, 0, tmp_path, log=said.append)
+    assert [line for line in said if "warning" in line] == [f"[tldr] {scarcity_warning(params)}"]
+
+
+def test_a_study_on_real_text_that_needs_the_truth_says_what_to_set():
+    for key in ("skew", "evaluation_skew", "junk"):
+        with pytest.raises(ParamsError, match=f"task.{key} 0.5 is of the built-in world alone"):
+            load_params("files", overrides={f"task.{key}": 0.5})
 
 
 # --- profiles: a YAML file each

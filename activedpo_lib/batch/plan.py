@@ -14,7 +14,7 @@ from activedpo_lib.schema import Params
 from activedpo_lib.study import run_costs
 from activedpo_lib.study.costs import ASSUMED_GPU, Sizes, selection_bytes
 from activedpo_lib.study.studies import load_study, study_names
-from activedpo_lib.tasks.pools import NEUTRAL
+from activedpo_lib.tasks.pools import NEUTRAL, labelled_share, scarcity_warning
 
 # Operations a second; assumed, and said so.
 ACHIEVED = {"a core of this laptop": 2e10, "an H100 at 40 % of its bfloat16 peak": ASSUMED_GPU}
@@ -56,7 +56,7 @@ def once(runs: Sized, *parts: str, each_seed: bool) -> Sized:
     found = {}
     for params, seed, size in runs:
         task = dataclasses.replace(params.task, **NEUTRAL)
-        oracle = dataclasses.replace(params.oracle, label="argmax", flip=0.0)
+        oracle = dataclasses.replace(params.oracle, label="argmax", flip=0.0, after_first="oracle")
         key = dataclasses.replace(params, task=task, oracle=oracle).digest(*parts)
         found.setdefault((key, seed if each_seed else 0), (params, seed, size))
     return list(found.values())
@@ -115,6 +115,8 @@ def plan(profile: str, seeds: int, studies: bool = False) -> Iterator[str]:
     labels = sum(params.rounds * params.batch_size for params, _, _ in runs)
     rounds = f"{runs[0][0].rounds} rounds{' or as the studies say' * studies}"
     yield f"{len(runs)} runs of {rounds}; {labels:,} labels by the oracle"
+    if warning := scarcity_warning(max((params for params, _, _ in runs), key=labelled_share)):
+        yield f"  {warning}"
     yield from compute_lines(compute(runs))
     found = [text for params, _, _ in runs for text in run_costs.assumptions(params)]
     if found:  # each once

@@ -26,6 +26,7 @@ from activedpo_lib.runs.run import Run, Strategies, open_run
 from activedpo_lib.runs.saved import policy_after, unfinished, with_next_adapter
 from activedpo_lib.schema import Params
 from activedpo_lib.store import provenance
+from activedpo_lib.tasks.pools import scarcity_warning
 
 
 def all_rounds(
@@ -38,6 +39,8 @@ def all_rounds(
     run, first = open_run(params, seed, root, strategies, log), left[0]
     policy = policy_after(run, first - 1)
     if first == 0:
+        if warning := scarcity_warning(params):
+            log(f"[{params.task.name}] {warning}")
         log(initial_round(run, policy))
     past = steps.past_of(run, first - 1)
     for t in range(max(1, first), params.rounds + 1):

@@ -12,7 +12,6 @@ from peft import LoraConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from activedpo_lib.method import adapters, models, replay
-from activedpo_lib.method.ceilings import CEILINGS
 from activedpo_lib.method.strategies import Factory, make_strategy
 from activedpo_lib.records import LabelledPair, Log, Prompt, Score, Strategy, Task
 from activedpo_lib.runs import artifacts, checkpoints
@@ -60,11 +59,6 @@ def strategy_of(params: Params, strategies: Strategies | None = None) -> Strateg
     """The run's Strategy, its numbers bound from the params' `selection`. Raises ValueError for an
     unknown name, or one that several processes cannot share.
     """
-    if params.strategy in CEILINGS and params.strategy not in (strategies or {}):
-        raise ValueError(
-            f"{params.strategy} is no strategy: it reads the oracle's rewards before it picks; it "
-            f"runs as `ceiling: {params.strategy}`, with the strategy random (notebook 07)"
-        )
     strategy = make_strategy(params.strategy, vars(params.selection), strategies)
     if params.processes > 1 and params.strategy in (strategies or {}):
         raise ValueError(

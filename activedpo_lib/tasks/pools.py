@@ -1,4 +1,6 @@
-"""Pools unlike the usual one, as functions of its prompts: copies, and junk (Fig. 12)."""
+"""Pools unlike the usual one, as functions of its prompts: copies, and junk (Fig. 12). And pools
+that leave little to choose from.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,6 +10,7 @@ from typing import Any
 from numpy.random import Generator
 
 from activedpo_lib.records import Prompt
+from activedpo_lib.schema import Params
 from activedpo_lib.streams import Stream
 
 # What pool and evaluation alone see: with these, runs share pi_SFT and reward models.
@@ -15,6 +18,29 @@ NEUTRAL: MappingProxyType[str, Any] = MappingProxyType(
     {"skew": 0.0, "evaluation_skew": 0.0, "pool_subset": "", "copies": 1, "duplicated": 1.0,
      "junk": 0.0}
 )  # fmt: skip
+
+MOST_LABELLED = 0.03  # of a round's pairs; the paper labels 50 of 3,000 (Sec. 4)
+
+
+def labelled_share(params: Params) -> float:
+    """Labels a round as a share of the pairs of its pool."""
+    generation = params.generation
+    each = 1 if params.replay else generation.responses * (generation.responses - 1) // 2
+    return params.batch_size / (generation.prompts * each)
+
+
+def scarcity_warning(params: Params) -> str:
+    """What to say of a batch that is a large part of its pool, with the ratio; "" for a small one.
+    No error: it is what the user asked for.
+    """
+    if (share := labelled_share(params)) <= MOST_LABELLED:
+        return ""
+    return (
+        f"warning: {params.batch_size} labels a round are {share:.1%} of the pool's "
+        f"{round(params.batch_size / share):,} pairs, more than {MOST_LABELLED:.0%}: there is "
+        "little to choose from, and strategies come out alike; lower batch_size or raise "
+        "generation.prompts"
+    )
 
 
 def copies_of(prompt: Prompt, copies: int) -> tuple[Prompt, ...]:

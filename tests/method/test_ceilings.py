@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from activedpo_lib.batch.batch import check
+from activedpo_lib.batch.plan import plan
 from activedpo_lib.method.ceilings import CEILINGS, Ceiling
 from activedpo_lib.method.strategies import STRATEGIES, make_strategy
-from activedpo_lib.params import ParamsError, load_params
+from activedpo_lib.params import PROFILES, ParamsError, load_params
 from activedpo_lib.records import Candidates, Strategy
 from activedpo_lib.runs import checkpoints
 from activedpo_lib.runs.launch import run_rounds
@@ -179,11 +181,14 @@ def test_full_knowledge_is_another_type_than_a_strategy():
 
 @pytest.mark.parametrize("ceiling", sorted(CEILINGS))
 def test_a_ceiling_asked_for_as_a_strategy_is_refused_and_says_where_it_runs(ceiling, tmp_path):
-    params = load_params("smoke", strategy=ceiling)
     message = rf"{ceiling} is no strategy: it reads the oracle's rewards.*`ceiling: {ceiling}`.* 07"
-    with pytest.raises(ValueError, match=message):
-        run_rounds(params, 0, tmp_path, log=silent)
-    assert not list(tmp_path.rglob("*.json"))
+    with pytest.raises(ParamsError, match=message):
+        load_params("smoke", strategy=ceiling)
+    profile = tmp_path / "mine.yaml"
+    profile.write_text((PROFILES / "smoke.yaml").read_text().replace("[random,", f"[{ceiling},"))
+    for ask in (check, lambda asked: next(plan(asked, 1))):
+        with pytest.raises(ParamsError, match=message):
+            ask(str(profile))
     with pytest.raises(ValueError, match=f"no strategy '{ceiling}'"):
         make_strategy(ceiling, {})
 

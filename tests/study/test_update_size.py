@@ -16,7 +16,8 @@ from activedpo_lib.runs.launch import run_rounds
 from activedpo_lib.runs.run import open_run
 from activedpo_lib.runs.saved import policy_after
 from activedpo_lib.streams import stream
-from activedpo_lib.study import probes, update_size
+from activedpo_lib.study import probes
+from activedpo_lib.study.scarcity import update_size
 from activedpo_lib.study.studies import Study
 
 SETTINGS = {"oracle.kind": "utility", "task.sft_rows": 32, "dpo.learning_rate": 5.0e-3}
