@@ -112,7 +112,7 @@ def plan(profile: str, seeds: int, studies: bool = False) -> Iterator[str]:
     waiting = [job.rule for job in batch_jobs(profile, seeds, studies) if job.state != "done"]
     yield f"{len(waiting)} notebooks to run: {', '.join(sorted(set(waiting))) or 'all is done'}"
     runs = sized(planned_runs(profile, seeds, studies))
-    labels = sum(params.rounds * params.batch_size for params, _, _ in runs)
+    labels = sum(oracle_labels(params) for params, _, _ in runs)
     rounds = f"{runs[0][0].rounds} rounds{' or as the studies say' * studies}"
     yield f"{len(runs)} runs of {rounds}; {labels:,} labels by the oracle"
     if warning := scarcity_warning(max((params for params, _, _ in runs), key=labelled_share)):
@@ -122,6 +122,12 @@ def plan(profile: str, seeds: int, studies: bool = False) -> Iterator[str]:
     if found:  # each once
         yield f"  assumed, not read: {', '.join(dict.fromkeys(found))}"
     yield from disk_lines(disk(runs), max(pool_bytes(params) for params, _, _ in runs))
+
+
+def oracle_labels(params: Params) -> int:
+    """Labels that the oracle is asked for: where a run answers itself, the first round's alone."""
+    asked = params.rounds if params.oracle.after_first == "oracle" else 1
+    return asked * params.batch_size
 
 
 def pool_bytes(params: Params) -> int:

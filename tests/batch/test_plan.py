@@ -30,6 +30,20 @@ def test_the_plan_counts_labels_and_compute_before_anything_is_spent():
     assert any(line.startswith("disk: ") for line in lines)
 
 
+def test_a_run_that_answers_itself_asks_the_oracle_once():
+    usual = load_params("tiny")
+    control = load_params("tiny", overrides={"oracle.after_first": "coin"})
+    assert plan.oracle_labels(usual) == usual.rounds * usual.batch_size
+    assert plan.oracle_labels(control) == usual.batch_size
+
+
+def test_the_plan_warns_once_of_a_batch_that_leaves_little_to_choose_from():
+    found = [line for line in plan.plan("smoke", 1, studies=True) if "warning" in line]
+    assert len(found) == 1
+    assert "labels a round are" in found[0]
+    assert not [line for line in plan.plan("paper", 1) if "warning" in line]
+
+
 def test_the_papers_plan_needs_neither_data_nor_models():
     lines = list(plan.plan("paper", 3, studies=True))
     assert any("runs of 10 rounds or as the studies say" in line for line in lines)
