@@ -228,9 +228,7 @@ def _asked(name: str, read: dict, key: str, every: Sequence[str]) -> Sequence[st
 
 
 def _scaled(overrides: dict, params: Params) -> dict:
-    """`overrides` with "x0.5" replaced by half of what the profile says, whole where that is whole,
-    and at least 1.
-    """
+    """`overrides` with "x0.5" made half of what the profile says; whole numbers stay so, from 1."""
     found = {}
     for dotted, value in overrides.items():
         factor = FACTOR.fullmatch(value) if isinstance(value, str) else None

@@ -66,13 +66,13 @@ def test_the_first_round_is_the_same_whoever_answers_afterwards(who, strategy, r
     columns = ["round", "labels", "reward", "win_rate", "utility", "pool"]
     tables = [table[columns].iloc[:2] for _, table in (usual, control)]
     pd.testing.assert_frame_equal(*tables, check_exact=True)
-    first = [[pair for pair in steps.past_of(run, 1).labelled] for run in (usual[0], control[0])]
+    first = [list(steps.past_of(run, 1).labelled) for run in (usual[0], control[0])]
     assert first[0] == first[1]
     assert control[1]["pool"].iloc[2] == usual[1]["pool"].iloc[2]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("who", ("oracle", *CONTROLS))
+@pytest.mark.parametrize("who", ["oracle", *CONTROLS])
 def test_the_first_rounds_answers_are_the_oracles(who, strategy, root):
     run, found, rows, first = next(rounds_of(root, who, strategy))
     gaps = steps.true_gaps(run, found.pool)[rows]
@@ -87,7 +87,7 @@ def test_the_policy_answers_by_its_own_implicit_reward(strategy, root):
             np.testing.assert_array_equal(first, found.candidates.margin[rows] > 0)
 
 
-@pytest.mark.parametrize("strategy", (*STRATEGIES, "predicted_improvement"))
+@pytest.mark.parametrize("strategy", [*STRATEGIES, "predicted_improvement"])
 def test_the_posterior_answers_by_its_mean_from_the_answers_so_far(strategy, root):
     """A direct maximum of the logistic likelihood in the weights themselves, not in dual form."""
     from scipy.optimize import minimize
@@ -151,11 +151,16 @@ def test_the_oracle_is_asked_in_the_first_round_only(root, tmp_path, monkeypatch
         assert table["labels"].tolist() == [0, 6, 12, 18]  # answers, whoever gave them
 
 
+def answered_by(root, who):
+    """All LabelledPairs of a run, in the order picked."""
+    return steps.past_of(finished(root, who)[0], 3).labelled
+
+
 def test_the_controls_differ_from_the_oracle_and_from_each_other(root):
     labels = [
-        tuple((pair.chosen, pair.rejected) for pair in steps.past_of(finished(root, who)[0], 3).labelled)
+        tuple((pair.chosen, pair.rejected) for pair in answered_by(root, who))
         for who in ("oracle", *CONTROLS)
-    ]  # fmt: skip
+    ]
     assert len(set(labels)) == 4
     folders = {finished(root, who)[0].folder for who in ("oracle", *CONTROLS)}
     assert len(folders) == 4
