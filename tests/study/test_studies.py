@@ -37,9 +37,9 @@ def test_a_factor_multiplies_what_the_profile_says():
     ]
     assert [s["fold x1/8"] for s in sizes] == [64, 1024]
     halves = {v: (q.batch_size, q.rounds) for (_, _, v, _), q in load_study("pays").cells.items()}
-    assert halves["usual"] == (40, 6)
-    assert halves["batch x1/2, rounds x2"] == (20, 12)
-    assert halves["batch x3, rounds x1/3"] == (120, 2)
+    assert halves["usual"] == (10, 6)
+    assert halves["batch x1/2, rounds x2"] == (5, 12)
+    assert halves["batch x3, rounds x1/3"] == (30, 2)
 
 
 def test_all_strategies_means_all():
