@@ -211,10 +211,10 @@ def _knowing(params: Params) -> None:
             raise ParamsError(
                 "oracle.after_first posterior runs in one process: set processes to 1"
             )
-        if params.selection.past != "reembed":  # it must see who won, and kept features do not say
+        if params.selection.past == "none":
             raise ParamsError(
-                f"oracle.after_first posterior with selection.past {params.selection.past} is "
-                "impossible: it learns from the labelled pairs; use reembed"
+                "oracle.after_first posterior with selection.past none is impossible: it learns "
+                "from the labelled pairs; use reembed or keep"
             )
 
 

@@ -134,8 +134,8 @@ PARAMS = [
         "oracle.after_first posterior runs in one process: set processes to 1",
     ),
     (
-        {"oracle.after_first": "posterior", "selection.past": "keep"},
-        "oracle.after_first posterior with selection.past keep is impossible",
+        {"oracle.after_first": "posterior", "selection.past": "none"},
+        "oracle.after_first posterior with selection.past none is impossible",
     ),
 ]
 

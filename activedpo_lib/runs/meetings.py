@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from activedpo_lib.records import Candidates, Past, Pool, Prompt
+from activedpo_lib.records import Candidates, Pair, Past, Pool, Prompt
 from activedpo_lib.shards import SingleProcess
 
 
@@ -83,14 +83,17 @@ def phi_of(candidates: Candidates, indices: np.ndarray) -> np.ndarray:
 
 
 def next_past(
-    past: Past, labelled: tuple, candidates: Candidates, indices: np.ndarray, keep: bool
+    past: Past, labelled: tuple, candidates: Candidates, indices: np.ndarray, kept: Sequence[Pair]
 ) -> Past:
-    """What V remembers after the picks `indices` were labelled; `keep`: their features too (D3)."""
+    """What V remembers after the picks `indices` were labelled. kept: the picked Pairs where their
+    features are kept too (D3), as chosen minus rejected: V does not care, the Bayesian reward does.
+    """
     if candidates.phi is None:
         return past._replace(labelled=past.labelled + labelled)
     phi = past.phi
-    if keep:
-        new = phi_of(candidates, indices)
+    if kept:
+        first = [new.chosen == pair.first for new, pair in zip(labelled, kept, strict=True)]
+        new = phi_of(candidates, indices) * np.where(first, 1, -1)[:, None].astype(np.float32)
         phi = new if phi is None else np.concatenate([phi, new])
     return Past(past.labelled + labelled, phi, float(candidates.ridge))
 

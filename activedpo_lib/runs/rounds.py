@@ -78,8 +78,8 @@ def active_round(run: Run, policy: PeftModel, past: Past, t: int) -> tuple[PeftM
         policy, loss = steps.train(run, policy, past.labelled, new, t)  # l. 11: Eq. 2
     with clock("evaluate"):
         measures, _ = steps.evaluate_policy(run, policy, steps.initial_rewards(run))
-    keep = run.params.selection.past == "keep"  # D3
-    past = next_past(past, new, candidates, picked.indices, keep)
+    keep = picked.indices if run.params.selection.past == "keep" else ()  # D3
+    past = next_past(past, new, candidates, picked.indices, [pool.pair(row) for row in keep])
     row = measures | {
         "dpo_loss": loss,
         "pool": len(pool.pairs),

@@ -15,11 +15,14 @@ from trl import DPOConfig
 
 from activedpo_lib.method import adapters, training
 from activedpo_lib.method.logps import response_logps
+from activedpo_lib.method.oracles import answered
 from activedpo_lib.method.strategies import STRATEGIES
 from activedpo_lib.params import load_params
+from activedpo_lib.records import Candidates, Pair, Past, Prompt, Response
 from activedpo_lib.runs import checkpoints, rounds, steps
 from activedpo_lib.runs.checkpoints import run_folder
 from activedpo_lib.runs.launch import run_rounds
+from activedpo_lib.runs.meetings import next_past
 from activedpo_lib.runs.run import labelled_pairs, open_run
 from activedpo_lib.runs.saved import policy_after
 from activedpo_lib.runs.steps import pool_of_round, sample_prompts
@@ -203,6 +206,18 @@ def test_d3_keeps_or_re_embeds_the_past(root, monkeypatch):
     assert seen["reembed"].shape == kept.shape
     assert np.abs(seen["reembed"] - kept).max() > 1e-3
     assert saved_past(1, 1, root, **{"rounds": 2}).phi is None
+
+
+def test_kept_features_are_chosen_minus_rejected_whichever_was_shown_first():
+    both = [Response("p", (at,), str(at)) for at in range(2)]
+    prompt, phi = Prompt("p", "x"), np.array([[1.0, 2.0], [3.0, 4.0]], dtype=np.float32)
+    pairs = [Pair(prompt, (0,), *both)] * 2
+    labelled = tuple(
+        answered(pair, wins, 1) for pair, wins in zip(pairs, (True, False), strict=True)
+    )
+    found = Candidates((("p", 0, 1),) * 2, np.zeros(2, int), ("p",), phi=phi, ridge=1.0)
+    past = next_past(Past(), labelled, found, np.arange(2), pairs)
+    np.testing.assert_array_equal(past.phi, [[1.0, 2.0], [-3.0, -4.0]])
 
 
 def saved_past(t, seed, root, **more):
