@@ -25,7 +25,7 @@ from activedpo_lib.study.tables import split_times
 
 def test_the_plan_counts_labels_and_compute_before_anything_is_spent():
     lines = list(plan.plan("tiny", 3))
-    assert any("48 runs of 6 rounds; 11,520 labels by the oracle" in line for line in lines)
+    assert any("48 runs of 6 rounds; 2,880 labels by the oracle" in line for line in lines)
     assert any("FLOP" in line for line in lines)
     assert any(line.startswith("disk: ") for line in lines)
 
