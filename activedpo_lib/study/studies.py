@@ -5,6 +5,7 @@ read again, and its figure saved beside its table.
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 STUDIES = PROFILES / "studies"
 KEYS = {"tasks", "models", "variants", "strategies"}
 NAMES = ("task", "model", "variant", "strategy")  # of a cell's parts
+WORLD_ONLY = {"task.skew", "task.evaluation_skew", "task.junk"}
 FACTOR = re.compile(r"x(\d+(?:\.\d+)?)")
 WORLD = "the built-in world (synthetic; says nothing about 7B models)"
 FIGURES = MappingProxyType(
@@ -208,6 +210,8 @@ def load_study(name: str, profile: str = "tiny", more: dict[str, dict] | None = 
     for task, model in product(*asked):
         usual = load_params(profile, task, model)
         for variant, overrides in (read["variants"] | (more or {})).items():
+            if usual.task.source != "world" and WORLD_ONLY & set(overrides):
+                continue  # real text has its own topics and its own junk
             changed = _scaled(overrides, usual)
             for strategy in read.get("strategies") or [changed.get("strategy", "activedpo")]:
                 cells[task, model, variant, strategy] = load_params(
@@ -224,16 +228,12 @@ def _asked(name: str, read: dict, key: str, every: Sequence[str]) -> Sequence[st
 
 
 def _scaled(overrides: dict, params: Params) -> dict:
-    """`overrides` with "x0.5" replaced by half of what the profile says, whole where that is whole,
-    and at least 1.
-    """
+    """`overrides` with "x0.5" made half of what the profile says; whole numbers stay so, from 1."""
     found = {}
     for dotted, value in overrides.items():
         factor = FACTOR.fullmatch(value) if isinstance(value, str) else None
         if factor:
-            usual = params
-            for part in dotted.split("."):
-                usual = getattr(usual, part)
+            usual = reduce(getattr, dotted.split("."), params)
             value = usual * float(factor[1])
             value = max(1, round(value)) if isinstance(usual, int) else value
         found[dotted] = value
@@ -242,8 +242,7 @@ def _scaled(overrides: dict, params: Params) -> dict:
 
 def _without_times(table: pd.DataFrame) -> pd.DataFrame:
     """The table without seconds: the same params give the same bytes, times are the machine's."""
-    times = [column for column in table if column == "cpu_seconds" or column.startswith("seconds")]
-    return table.drop(columns=times)
+    return table.drop(columns=[c for c in table if c.startswith(("cpu_seconds", "seconds"))])
 
 
 def _silent(_: str) -> None:

@@ -62,6 +62,13 @@ def test_the_room_is_the_better_ceilings_difference_to_random():
     np.testing.assert_allclose(numbers.room(table(ends, "strategy"))[CELL], [0.7, 0.5])
 
 
+def test_the_rooms_of_a_folder_are_its_tables_and_none_where_it_has_none(tmp_path):
+    assert numbers.rooms_in(tmp_path) == numbers.rooms_in("") == {}
+    ends = {"random": (0.2, 0.4), "full knowledge: matching": (0.9, 0.9)}
+    table(ends, "strategy").to_csv(tmp_path / "fig16_room.csv")
+    assert numbers.rooms_in(tmp_path) == {CELL: pytest.approx(0.6)}
+
+
 def test_sentences_hold_the_numbers(tmp_path):
     table(ENDS | {"step x1/2": (0.2, 0.2), "step x2": (0.9, 0.9)}).to_csv(
         tmp_path / "fig15_label_elasticity.csv"

@@ -4,6 +4,7 @@ is drawn beside them, and how both are kept.
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -57,9 +58,14 @@ def pairs_asked(
     return table
 
 
-def grid_figure(table: pd.DataFrame, measure: str, title: str) -> Figure:
-    """Figures 1 and 5: a column a task and model; above the curves, below the paired difference to
-    Random.
+def grid_figure(
+    table: pd.DataFrame,
+    measure: str,
+    title: str,
+    room: Mapping[tuple[str, str], float] = MappingProxyType({}),
+) -> Figure:
+    """Figures 1, 5 and 16: a column a task and model; above the curves, below the paired difference
+    to Random. room: {(task, model): what full knowledge gains}, a thin line where it is known.
     """
     cells = list(dict.fromkeys(zip(table["task"], table["model"], strict=True)))
     figure, axes = plt.subplots(
@@ -77,6 +83,8 @@ def grid_figure(table: pd.DataFrame, measure: str, title: str) -> Figure:
         own = table[(table["task"] == task) & (table["model"] == model)]
         plots.curves(own, measure, above).set(title=f"{task}, {model}", xlabel="")
         plots.differences(own, measure, below)
+        if (task, model) in room:
+            below.axhline(room[task, model], color="black", linestyle=":", linewidth=0.8)
         if above is not axes[0, 0]:
             above.set_ylabel("")
             below.set_ylabel("")

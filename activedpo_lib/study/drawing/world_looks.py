@@ -176,7 +176,7 @@ def histogram(groups: Mapping[str, Sequence[float]], ax: Axes, edges: np.ndarray
 def utility_histogram(table: pd.DataFrame, ax: Axes) -> Axes:
     """The utilities of one task's responses, as written and damaged (`utilities`)."""
     groups = {kind: own["utility"] for kind, own in table.groupby("kind", sort=False)}
-    histogram(groups, ax, np.arange(-8, 8, 0.5)).set_xlabel("utility (utils)")
+    histogram(groups, ax, np.arange(-12, 10, 0.5)).set_xlabel("utility (utils)")
     return ax
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -70,3 +71,14 @@ def room(table: pd.DataFrame, measure: str = "") -> dict[tuple, np.ndarray]:
             best = rooms.get(tuple(cell))
             rooms[tuple(cell)] = gap if best is None or gap.mean() > best.mean() else best
     return rooms
+
+
+def rooms_in(folder: Path | str) -> dict[tuple[str, str], float]:
+    """{(task, model): the mean room after the last round} of Figure 16's table in a folder of
+    figures; empty where it has none.
+    """
+    path = Path(folder) / "fig16_room.csv"
+    if not folder or not path.is_file():
+        return {}
+    found = room(pd.read_csv(path))
+    return {(task, model): float(values.mean()) for (task, model), values in found.items()}
