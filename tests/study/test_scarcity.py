@@ -74,7 +74,7 @@ def test_sentences_hold_the_numbers(tmp_path):
         tmp_path / "fig15_label_elasticity.csv"
     )
     said = sentences.elasticity(tmp_path)
-    assert "Half the labels, at equal steps, cost Random 40 % or more of its gain." in said
+    assert "With half the labels, at equal steps, Random lost 40 % of its gain." in said
     assert "tldr, llama: step x2" in said
     ends = {"random": (0.2, 0.4), "full knowledge: matching": (0.9, 0.9)}
     table(ends, "strategy").to_csv(tmp_path / "fig16_room.csv")
