@@ -14,6 +14,7 @@ from activedpo_lib.study.wording import (
     counted,
     headline,
     itemised,
+    joined,
     name_of,
     number,
     paragraphs,
@@ -33,8 +34,10 @@ def elasticity(folder: Path) -> str:
     taught, kept = lost(found, OWN, USUAL), share_lost(found, OWN, USUAL)
     each = {name(c): f"{number(v)}, {share(shares[c])} of the gain" for c, v in cost.items()}
     own = {name(c): f"{number(v)}, {share(kept[c])} of the gain" for c, v in taught.items()}
-    least = share(min((value for value in shares.values() if value == value), default=0))
-    head = f"Half the labels, at equal steps, cost Random {least} or more of its gain."
+    known = [value for value in shares.values() if value == value] or [0.0]
+    ends = joined(list(dict.fromkeys((share(min(known)), share(max(known))))))
+    between = f"between {ends}" if " and " in ends else ends
+    head = f"With half the labels, at equal steps, Random lost {between} of its gain."
     return paragraphs(
         headline(cost, head),
         itemised({name(c): number(found[(*c, USUAL)]) for c in cost}, "What Random gains"),
