@@ -151,15 +151,18 @@ def _apart(table: pd.DataFrame) -> list[np.ndarray]:
     return list(statistics.last_differences(table, "reward", "strategy", "random").values())
 
 
+def _strategy_and_interval(row: dict) -> str:
+    # Rounded before zero is added: no "-0.00".
+    difference = round(row["difference"], 2) + 0.0
+    return f"{wording.name_of(row['strategy'])} ({difference:+.2f} ± {row['±']:.2f})"
+
+
 def _corrected_line(own: pd.DataFrame, measure: str, task: str, model: str) -> str:
     lines = []
     for word in dict.fromkeys(own["verdict"]):
         rows = own[own["verdict"] == word]
-        each = [
-            f"{wording.name_of(row['strategy'])} ({row['difference']:+.2f} ± {row['±']:.2f})"
-            for row in rows.to_dict("records")
-        ]
-        lines.append(f"- {word[0].upper()}{word[1:]}: {'; '.join(each)}.")
+        each = "; ".join(map(_strategy_and_interval, rows.to_dict("records")))
+        lines.append(f"- {word[0].upper()}{word[1:]}: {each}.")
     what = {"reward": "oracle reward (logits)", "utility": "true utility (utils)"}[measure]
     head = f"{task}, {model}, {what}, difference to Random, corrected verdict:\n"
     return "\n".join([head, *lines])

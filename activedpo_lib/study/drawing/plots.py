@@ -33,6 +33,16 @@ COLOURS = {
     "d_optimal": "#882255",
     "k_center": "#999933",
     "transductive": "#AA4499",
+    "predicted_gap": "#661100",
+    "bald": "#6699CC",
+    "upper_confidence_gap": "#117733",
+    "max_min_lcb": "#888888",
+    "double_thompson": "#AA4466",
+    "reversed_thompson": "#4477AA",
+    "novel_gap": "#EE6677",
+    "predicted_improvement": "#CCBB44",
+    "improve_and_explore": "#66CCEE",
+    "improvement_thompson": "#BBBBBB",
 }
 # A study's variants take these in order, and SHAPES beside them.
 VARIANTS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#000000")
@@ -51,6 +61,16 @@ MARKERS = {
     "d_optimal": "p",
     "k_center": "X",
     "transductive": "*",
+    "predicted_gap": "8",
+    "bald": "H",
+    "upper_confidence_gap": "$U$",
+    "max_min_lcb": "$M$",
+    "double_thompson": "$T$",
+    "reversed_thompson": "$R$",
+    "novel_gap": "$N$",
+    "predicted_improvement": "$I$",
+    "improve_and_explore": "$E$",
+    "improvement_thompson": "$S$",
 }
 SHAPES = "DosP^vX*"
 # How figures write a strategy's name where it is not the name itself.
@@ -63,6 +83,16 @@ LABELS = {
     "frozen_v": "V fixed in the batch",
     "d_optimal": "D-optimal",
     "k_center": "k-center",
+    "predicted_gap": "predicted gap",
+    "bald": "BALD",
+    "upper_confidence_gap": "upper-confidence gap",
+    "max_min_lcb": "MaxMinLCB",
+    "double_thompson": "double Thompson",
+    "reversed_thompson": "reversed Thompson",
+    "novel_gap": "novel gap",
+    "predicted_improvement": "predicted improvement",
+    "improve_and_explore": "improve and explore",
+    "improvement_thompson": "improvement, Thompson",
 }
 # How figures write a measure, with its unit.
 AXES = {
