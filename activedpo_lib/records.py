@@ -123,8 +123,9 @@ class Candidates(NamedTuple):
     prompt_ids: their names; phi, past_phi: (n, d), (k, d) pair features
     grad r(x, y1) - grad r(x, y2) and the labelled pairs' own; ridge: V_0 = ridge I; margin: (n,)
     r(x, y1) - r(x, y2), nats; entropy: (prompts,) predictive entropy, nats; hidden, past_hidden:
-    (n, h), (k, h) differences of pi_SFT's last hidden states; own: {name: (n, ...)} of columns that
-    a user added to COLUMNS.
+    (n, h), (k, h) differences of pi_SFT's last hidden states; prompt_hidden, past_prompt_hidden:
+    (prompts, h), (k, h) its states at the prompts' ends; target_phi: (m, d) pair features of
+    held-out prompts; own: {name: (n, ...)} of columns that a user added to COLUMNS.
     Where several `processes` share a pool, `rows` are the pairs that this one's phi is of.
     """
 
@@ -138,6 +139,9 @@ class Candidates(NamedTuple):
     entropy: Any = None
     hidden: Any = None
     past_hidden: Any = None
+    prompt_hidden: Any = None
+    past_prompt_hidden: Any = None
+    target_phi: Any = None
     own: Mapping[str, np.ndarray] = {}
     rows: slice = slice(None)
     processes: SingleProcess | ProcessGroup = SingleProcess()

@@ -113,14 +113,8 @@ class LoraParams:
     rank: int = ranged(8, 1)
     alpha: int = ranged(32, 1)
     targets: tuple[str, ...] = (
-        "q_proj",
-        "k_proj",
-        "v_proj",
-        "o_proj",
-        "gate_proj",
-        "up_proj",
-        "down_proj",
-    )
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
+    )  # fmt: skip
     fresh: bool = (
         False  # D12: merged after each round, then a fresh one; the reference stays pi_SFT
     )
@@ -165,6 +159,11 @@ class SelectionParams:
     apo_ridge: float = ranged(1.0e-5, above=0.0)
     prior: float = ranged(0.1, above=0.0, unit="precision of the Bayesian reward's weights")
     confidence: float = ranged(1.0, 0.0, unit="standard deviations of upper and lower bounds")
+    target_prompts: int = ranged(
+        40, 0, unit="evaluation prompts whose pairs EPIG wants to know; their labels stay unseen"
+    )
+    prompt_entropy: float = ranged(1.0, 0.0, unit="nats of BAL-PM's entropy a nat of information")
+    neighbours: int = ranged(5, 1, unit="neighbours of BAL-PM's entropy estimate")
 
 
 @dataclass(frozen=True)

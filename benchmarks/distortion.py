@@ -4,8 +4,8 @@ policy, 29,184 parameters).
 
 import numpy as np
 
-from activedpo_lib.method.candidates import pair_features
 from activedpo_lib.method.design import select_greedy
+from activedpo_lib.method.features import pair_features
 from activedpo_lib.method.gradients import gradient_shapes
 from activedpo_lib.method.projection import make_projection
 from activedpo_lib.study.distortion import cosine_error, log_det, project

@@ -14,8 +14,8 @@ import torch
 from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig
 
 from activedpo_lib.method import adapters
-from activedpo_lib.method.candidates import pair_features
 from activedpo_lib.method.design import select_greedy
+from activedpo_lib.method.features import pair_features
 from activedpo_lib.method.gradients import gradient_shapes, response_features
 from activedpo_lib.method.projection import make_projection
 from activedpo_lib.records import Budget, Features

@@ -8,16 +8,15 @@ past and the reader that returns {"name": (n, ...) array}; the strategy finds it
 from __future__ import annotations
 
 import dataclasses
-import uuid
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
-from activedpo_lib.method.formulas import TINY, implicit_reward, unit_rows
+from activedpo_lib.method.features import mean_square_norm, pair_features
+from activedpo_lib.method.formulas import implicit_reward
 from activedpo_lib.method.generation import generate
 from activedpo_lib.method.gradients import gradient_shapes, response_features
 from activedpo_lib.method.logps import (
@@ -26,13 +25,11 @@ from activedpo_lib.method.logps import (
     reference_logps,
     response_logps,
 )
-from activedpo_lib.method.memmap import MemmapRows
 from activedpo_lib.method.projection import make_projection
 from activedpo_lib.records import (
     Budget,
     Candidates,
     FeatureRule,
-    Features,
     LabelledPair,
     Log,
     Past,
@@ -42,8 +39,7 @@ from activedpo_lib.records import (
 )
 from activedpo_lib.streams import Stream
 
-MEASURED = {"phi", "past_phi", "ridge", "margin", "entropy", "hidden", "past_hidden"}
-BLOCK = 1024  # pairs at a time, so that features larger than memory stay on disk
+MEASURED = set(Candidates._fields) - {"ids", "prompt", "prompt_ids", "own", "rows", "processes"}
 Sequences = tuple[list[Tokens], list[Tokens]]  # prompts, responses: one row a response
 
 
@@ -53,8 +49,8 @@ class Reader:
 
     rule: how gradients become features (D2 to D4, D7, D8); beta: of the implicit reward (D11);
     samples: how the entropy's extra samples are drawn, named by `stream`; None takes the pool's own
-    responses; budget: tokens of a batch, and where features too large for memory go; log: takes
-    lines of progress.
+    responses; targets: a pool of held-out prompts, what EPIG wants to know; budget: tokens of a
+    batch, and where features too large for memory go; log: takes lines of progress.
     """
 
     policy: PeftModel
@@ -63,6 +59,7 @@ class Reader:
     beta: float = 0.1
     samples: Sampling | None = None
     stream: Stream = Stream(("entropy",))  # noqa: RUF009
+    targets: Pool | None = None
     budget: Budget = Budget()  # noqa: RUF009
     log: Log = print
     _read: dict[int, tuple[Pool, np.ndarray]] = field(
@@ -158,52 +155,6 @@ def gradient_columns(pool: Pool, past: Past, reader: Reader) -> dict[str, Any]:
     return {"phi": phi, "past_phi": past_phi, "ridge": ridge}
 
 
-def pair_features(
-    features: Features,
-    pairs: np.ndarray,
-    normalise: str = "response",
-    normalise_when: str = "after",
-    budget: Budget = Budget(),  # noqa: B008 - it is immutable
-) -> np.ndarray:
-    """phi(x, y1, y2) = grad r(x, y1) - grad r(x, y2), (n, d) float32, from the responses' Features;
-    pairs: (n, 2) rows of them. D4: `normalise`; D8: `normalise_when`.
-
-    In a file of the budget's folder where phi is too large for memory; a block of pairs at a time.
-    """
-    name = f"pairs-{uuid.uuid4().hex[:8]}"  # never gone on from: a name of its own each time
-    found = MemmapRows((len(pairs), features.phi.shape[1]), name, budget)
-    for start in range(0, len(pairs), BLOCK):
-        block = pairs[start : start + BLOCK]
-        first, second = (_normalised(features, at, normalise, normalise_when) for at in block.T)
-        difference = first - second
-        if normalise == "pair":
-            difference = unit_rows(difference)
-        found.put(slice(start, start + len(block)), torch.from_numpy(difference))
-    return found.numpy()
-
-
-def _normalised(
-    features: Features, at: np.ndarray, normalise: str, normalise_when: str
-) -> np.ndarray:
-    phi = features.phi[at]
-    if normalise == "token":
-        return phi / features.tokens[at, None]
-    if normalise != "response":
-        return phi
-    if normalise_when == "after":
-        return unit_rows(phi)
-    return phi / np.maximum(features.norm[at], TINY)[:, None]
-
-
-def mean_square_norm(phi: np.ndarray) -> float:
-    """The mean of ||phi||^2 over the pool's pairs (n, d), what a relative ridge is relative to
-    (D2); 0 where there are none.
-    """
-    blocks = (phi[start : start + BLOCK] for start in range(0, len(phi), BLOCK))
-    squares = [np.square(block.astype(np.float64)).sum(1) for block in blocks]
-    return float(np.concatenate(squares).mean()) if squares else 0.0
-
-
 def margin_column(pool: Pool, past: Past, reader: Reader) -> dict[str, Any]:
     """margin: r(x, y1) - r(x, y2) by the implicit reward, nats (Sec. 2, D1)."""
     theirs = reference_logps(reader.policy, *sequences(pool), reader.budget.tokens)
@@ -234,9 +185,39 @@ def hidden_column(pool: Pool, past: Past, reader: Reader) -> dict[str, Any]:
     }
 
 
+def prompt_hidden_column(pool: Pool, past: Past, reader: Reader) -> dict[str, Any]:
+    """prompt_hidden and past_prompt_hidden: pi_SFT's last hidden states at the ends of the pool's
+    prompts and of the labelled pairs' (BAL-PM).
+    """
+    asked = [*pool.prompt_tokens, *(pair.prompt_tokens for pair in past.labelled)]
+    states = last_hidden_states(reader.policy, [()] * len(asked), asked, reader.budget.tokens)
+    count = len(pool.prompt_tokens)
+    return {"prompt_hidden": states[:count], "past_prompt_hidden": states[count:]}
+
+
+def target_column(pool: Pool, past: Past, reader: Reader) -> dict[str, Any]:
+    """target_phi: the features of held-out prompts' pairs, by the same rule as phi (EPIG). Raises
+    ValueError where the reader has no such prompts.
+    """
+    if reader.targets is None or not len(reader.targets.pairs):
+        raise ValueError(
+            "EPIG asks what a label tells of held-out prompts, and there are none: set "
+            "selection.target_prompts to 1 or more"
+        )
+    rule, shapes = reader.rule, gradient_shapes(reader.policy)
+    projection = make_projection(rule.projection, rule.dimensions, rule.seed, shapes)
+    read = sequences(reader.targets)
+    in_memory = Budget(reader.budget.tokens)
+    features = response_features(reader.policy, *read, projection, in_memory, reader.log)
+    how = (rule.normalise, rule.normalise_when)
+    return {"target_phi": pair_features(features, reader.targets.pairs, *how)}
+
+
 COLUMNS: dict[str, Column] = {
     "phi": gradient_columns,
     "margin": margin_column,
     "entropy": entropy_column,
     "hidden": hidden_column,
+    "prompt_hidden": prompt_hidden_column,
+    "target_phi": target_column,
 }

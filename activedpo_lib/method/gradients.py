@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from activedpo_lib.method.features import MemmapRows, fits
 from activedpo_lib.method.logps import Batch, batch_logps, batches
-from activedpo_lib.method.memmap import MemmapRows, fits
 from activedpo_lib.method.models import weights_digest
 from activedpo_lib.method.projection import Projection
 from activedpo_lib.records import Budget, Features, Log, Tokens

@@ -101,9 +101,19 @@ def reader_of(run: Run, policy: PeftModel, t: int) -> Reader:
         run.params.dpo.beta,
         plain if extra else None,
         run.stream("entropy", t),
+        targets_of(run, policy, t) if "target_phi" in needs(run) else None,
         Budget(said.token_budget, said.memory_mib, folder),
         run.log,
     )
+
+
+def targets_of(run: Run, policy: PeftModel, t: int) -> Pool | None:
+    """Responses to this process's share of EPIG's held-out prompts, or None where it has none."""
+    prompts = run.task.evaluation[: run.params.selection.target_prompts]
+    if not (own := prompts[run.processes.share(len(prompts))]):
+        return None
+    noise = run.stream("targets", t)
+    return generate(policy, run.tokenizer, own, sampling(run.params), stream=noise)
 
 
 def needs(run: Run) -> frozenset[str]:

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from activedpo_lib.method.candidates import pair_features
 from activedpo_lib.method.design import select_greedy
+from activedpo_lib.method.features import pair_features
 from activedpo_lib.method.formulas import unit_rows
 from activedpo_lib.method.gradients import gradient_shapes
 from activedpo_lib.method.projection import Projection, make_projection

@@ -115,6 +115,32 @@ def test_hidden_states_are_pi_sfts_at_the_last_response_token(pool, tokenizer):
     )
 
 
+def test_prompts_hidden_states_are_pi_sfts_at_their_last_tokens(pool, tokenizer):
+    policy, past = make_policy(), Past(labelled_from(pool, [3, 0]))
+    found = measure(pool, frozenset({"prompt_hidden"}), past, Reader(policy, tokenizer))
+    asked = [*pool.prompt_tokens, *(pair.prompt_tokens for pair in past.labelled)]
+    with policy.disable_adapter(), torch.no_grad():
+        decoder = policy.get_base_model().model
+        states = [decoder(input_ids=torch.tensor([x])).last_hidden_state[0, -1] for x in asked]
+    both = np.concatenate([found.prompt_hidden, found.past_prompt_hidden])
+    np.testing.assert_allclose(both, np.stack(states), atol=1e-4)
+
+
+def test_target_features_are_those_of_the_held_out_pool_by_phis_own_rule(pool, tokenizer, prompts):
+    policy = make_policy()
+    held_out = generate(policy, tokenizer, prompts[:2], Sampling(3, 8), stream=stream(5, "targets"))
+    reader = Reader(policy, tokenizer, targets=held_out)
+    found = measure(pool, frozenset({"phi", "target_phi"}), Past(), reader)
+    truth = measure(held_out, frozenset({"phi"}), Past(), Reader(policy, tokenizer)).phi
+    np.testing.assert_allclose(found.target_phi, truth, atol=1e-5)
+    assert len(found.phi) == len(pool.pairs)
+
+
+def test_epig_without_held_out_prompts_says_what_to_set(pool, tokenizer):
+    with pytest.raises(ValueError, match=r"set selection\.target_prompts to 1 or more"):
+        measure(pool, frozenset({"target_phi"}), Past(), Reader(make_policy(), tokenizer))
+
+
 def test_labelled_pairs_are_left_out_of_the_pool(pool):
     labelled = labelled_from(pool, [0, 5])
     again = without_labelled(pool, labelled)

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from scipy.special import expit
+from scipy.special import digamma, expit
 
 from activedpo_lib.method.strategies import STRATEGIES, make_strategy
+from activedpo_lib.method.strategies.information import information, shared_information
 from activedpo_lib.method.strategies.posterior import expected_weight, reward_posterior
-from activedpo_lib.method.strategies.reward import information
 from activedpo_lib.records import Candidates
 from activedpo_lib.streams import stream
 
@@ -133,3 +133,85 @@ def test_one_prompt_fills_a_batch_larger_than_its_prompts(name):
     found = pool(prompts=2)
     if make_strategy(name, {}).needs == {"phi"}:
         assert sorted(picks(name, found, 6)) == list(range(6))
+
+
+def with_targets(found, m=4, seed=1):
+    targets = stream(seed, "targets").numpy().standard_normal((m, found.phi.shape[1]))
+    return found._replace(target_phi=targets)
+
+
+def test_the_information_that_two_labels_share_is_that_of_simulated_ones():
+    rng = stream(0, "labels").numpy()
+    root = rng.standard_normal((3, 3))
+    mean, covariance = np.array([0.5, -1.0, 0.2]), root @ root.T
+    gaps = rng.multivariate_normal(mean, covariance, 400_000)
+    wins = expit(gaps)
+    for i, j in ((0, 0), (1, 0)):  # of the first two pairs with the third
+        p, q = wins[:, i], wins[:, 2]
+        joint = np.array([[(p * q).mean(), (p * (1 - q)).mean()], [0, 0]])
+        joint[1] = q.mean() - joint[0, 0], 1 - p.mean() - q.mean() + joint[0, 0]
+        apart = joint.sum(1)[:, None] * joint.sum(0)[None]
+        expected = (joint * np.log(joint / apart)).sum()
+        assert shared_information(mean, covariance, 2)[i, j] == pytest.approx(expected, abs=2e-3)
+
+
+def test_epig_picks_what_tells_most_of_the_held_out_pairs():
+    found = with_targets(pool())
+    both = np.concatenate([found.phi, found.target_phi])
+    known = reward_posterior(found._replace(phi=both), PRIOR)
+    z, phi = known.past, known.phi
+    w = np.linalg.lstsq(phi, known.mean, rcond=None)[0]
+    precision = PRIOR * np.eye(phi.shape[1]) + z.T @ ((expit(z @ w) * expit(-z @ w))[:, None] * z)
+    picked = []
+    for _ in range(4):
+        covariance = phi @ np.linalg.inv(precision) @ phi.T
+        told = [
+            np.mean(
+                [
+                    shared_information(known.mean[[i, j]], covariance[np.ix_([i, j], [i, j])], 1)[
+                        0, 0
+                    ]
+                    for j in range(36, 40)
+                ]
+            )
+            for i in range(36)
+        ]
+        at = int(np.argmax([-1 if i in picked else value for i, value in enumerate(told)]))
+        picked.append(at)
+        weight = expected_weight(known.mean[at], covariance[at, at])
+        precision += weight * np.outer(phi[at], phi[at])
+    assert picks("epig", found, 4) == picked
+
+
+def with_prompts(found, labelled=6):
+    rng = stream(2, "prompts").numpy()
+    points, past = rng.standard_normal((12, 4)), rng.standard_normal((labelled, 4))
+    return found._replace(prompt_hidden=points, past_prompt_hidden=past)
+
+
+def test_bal_pm_adds_the_labelled_prompts_entropy_to_the_information():
+    found, k, share = with_prompts(pool()), 3, 0.7
+    points, past = found.prompt_hidden, [*found.past_prompt_hidden]
+    known = reward_posterior(found, PRIOR)
+    covariance, picked = known.covariance.copy(), []
+    everyone = np.concatenate([points, found.past_prompt_hidden])
+    reach = [np.sort(np.linalg.norm(everyone - x, axis=1))[k] for x in points]
+    for _ in range(5):
+        values = information(known.mean, np.diagonal(covariance))
+        for row, at in enumerate(found.prompt):
+            close = sum(np.linalg.norm(points[at] - x) <= reach[at] for x in past)
+            values[row] += share * (np.log(2 * reach[at]) - digamma(close + 1) / 4)
+        values[picked] = -np.inf
+        best = int(np.argmax(values))
+        picked.append(best)
+        past.append(points[found.prompt[best]])
+        weight = expected_weight(known.mean[best], covariance[best, best])
+        row = covariance[best]
+        covariance = covariance - np.outer(row, row) * weight / (1 + weight * row[best])
+    assert picks("bal_pm", found, 5, prompt_entropy=share, neighbours=k) == picked
+    assert len(picks("bal_pm", with_prompts(pool(), 0), 5)) == 5
+
+
+def test_bal_pm_without_its_entropy_is_bald():
+    found = with_prompts(pool())
+    assert picks("bal_pm", found, prompt_entropy=0.0) == picks("bald", found)

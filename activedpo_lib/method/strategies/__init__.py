@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from activedpo_lib.method.strategies import classic, gradient, improvement, reward
+from activedpo_lib.method.strategies import classic, gradient, improvement, information, reward
 from activedpo_lib.records import Strategy
 
 Factory = Callable[..., Strategy]
@@ -21,7 +21,8 @@ STRATEGIES: dict[str, Factory] = {
         classic.random, gradient.activedpo, classic.apo, classic.aplp,
         classic.entropy, classic.margin, classic.certainty, classic.d_optimal,
         gradient.gradient_norm, gradient.frozen_v, gradient.k_center, gradient.transductive,
-        reward.predicted_gap, reward.bald, reward.upper_confidence_gap, reward.max_min_lcb,
+        information.bald, information.epig, information.bal_pm,
+        reward.predicted_gap, reward.upper_confidence_gap, reward.max_min_lcb,
         reward.double_thompson, reward.reversed_thompson, reward.novel_gap,
         improvement.predicted_improvement, improvement.improve_and_explore,
         improvement.improvement_thompson,

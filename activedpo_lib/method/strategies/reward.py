@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import entr, expit
 
 from activedpo_lib.method.design import largest
 from activedpo_lib.method.strategies.greedy import one_by_one
@@ -20,8 +19,6 @@ from activedpo_lib.method.strategies.posterior import (
 from activedpo_lib.records import Candidates, Selection, Strategy
 from activedpo_lib.streams import Stream
 
-NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(20)
-WEIGHTS = WEIGHTS / WEIGHTS.sum()
 Criterion = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (mean, variance), (n,) each -> (n,)
 
 
@@ -43,7 +40,9 @@ def greedy_on(
     return one_by_one(batch_size, ties, values, add)
 
 
-def _on_the_reward(criterion: Criterion, prior: float) -> Strategy:
+def on_the_reward(criterion: Criterion, prior: float) -> Strategy:
+    """The strategy that picks greedily by a criterion of the gap's mean and variance."""
+
     def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
         posterior = reward_posterior(candidates, prior)
         return greedy_on(posterior, batch_size, stream.uniforms(candidates.ids), criterion)
@@ -53,27 +52,14 @@ def _on_the_reward(criterion: Criterion, prior: float) -> Strategy:
 
 def predicted_gap(prior: float = 0.1) -> Strategy:
     """The largest expected reward gaps |mu|: the pairs whose winner the labels so far foretell."""
-    return _on_the_reward(lambda mean, _: np.abs(mean), prior)
-
-
-def bald(prior: float = 0.1) -> Strategy:
-    """BALD (Houlsby et al. 2011): the largest mutual information of the label and the reward."""
-    return _on_the_reward(information, prior)
-
-
-def information(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """H(E sigma(f)) - E H(sigma(f)) in nats, f ~ N(mean, variance), by Gauss-Hermite quadrature."""
-    gaps = mean[:, None] + np.sqrt(variance)[:, None] * NODES
-    each = expit(gaps)
-    whole = each @ WEIGHTS
-    return entr(whole) + entr(1 - whole) - (entr(each) + entr(1 - each)) @ WEIGHTS
+    return on_the_reward(lambda mean, _: np.abs(mean), prior)
 
 
 def upper_confidence_gap(prior: float = 0.1, confidence: float = 1.0) -> Strategy:
     """|mu| + confidence x its standard deviation: the gap that could still be, over all pairs of
     the pool (ActiveUltraFeedback's DeltaUCB).
     """
-    return _on_the_reward(
+    return on_the_reward(
         lambda mean, variance: np.abs(mean) + confidence * np.sqrt(variance), prior
     )
 

@@ -14,86 +14,16 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from activedpo_lib.method.formulas import interval
+from activedpo_lib.study.drawing.looks import COLOURS, LABELS, MARKERS
 
 # How one name is drawn: keyword arguments of matplotlib, among them color, marker and label.
 Look = Mapping[str, str]
 
-# Okabe and Ito's colours for the paper's four, Paul Tol's muted ones for the rest: told apart with
-# any colour vision.
-COLOURS = {
-    "random": "#000000",
-    "apo": "#009E73",
-    "aplp": "#E69F00",
-    "activedpo": "#0072B2",
-    "entropy": "#CC6677",
-    "margin": "#332288",
-    "certainty": "#DDCC77",
-    "gradient_norm": "#44AA99",
-    "frozen_v": "#88CCEE",
-    "d_optimal": "#882255",
-    "k_center": "#999933",
-    "transductive": "#AA4499",
-    "predicted_gap": "#661100",
-    "bald": "#6699CC",
-    "upper_confidence_gap": "#117733",
-    "max_min_lcb": "#888888",
-    "double_thompson": "#AA4466",
-    "reversed_thompson": "#4477AA",
-    "novel_gap": "#EE6677",
-    "predicted_improvement": "#CCBB44",
-    "improve_and_explore": "#66CCEE",
-    "improvement_thompson": "#BBBBBB",
-}
 # A study's variants take these in order, and SHAPES beside them.
 VARIANTS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#000000")
 # A strategy of your own takes one of these, by its name.
 OTHERS = ("#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
-MARKERS = {
-    "random": "o",
-    "apo": "s",
-    "aplp": "^",
-    "activedpo": "D",
-    "entropy": "v",
-    "margin": "<",
-    "certainty": ">",
-    "gradient_norm": "h",
-    "frozen_v": "d",
-    "d_optimal": "p",
-    "k_center": "X",
-    "transductive": "*",
-    "predicted_gap": "8",
-    "bald": "H",
-    "upper_confidence_gap": "$U$",
-    "max_min_lcb": "$M$",
-    "double_thompson": "$T$",
-    "reversed_thompson": "$R$",
-    "novel_gap": "$N$",
-    "predicted_improvement": "$I$",
-    "improve_and_explore": "$E$",
-    "improvement_thompson": "$S$",
-}
 SHAPES = "DosP^vX*"
-# How figures write a strategy's name where it is not the name itself.
-LABELS = {
-    "random": "Random",
-    "apo": "APO",
-    "aplp": "APLP",
-    "activedpo": "ActiveDPO",
-    "gradient_norm": "gradient norm",
-    "frozen_v": "V fixed in the batch",
-    "d_optimal": "D-optimal",
-    "k_center": "k-center",
-    "predicted_gap": "predicted gap",
-    "bald": "BALD",
-    "upper_confidence_gap": "upper-confidence gap",
-    "max_min_lcb": "MaxMinLCB",
-    "double_thompson": "double Thompson",
-    "reversed_thompson": "reversed Thompson",
-    "novel_gap": "novel gap",
-    "predicted_improvement": "predicted improvement",
-    "improve_and_explore": "improve and explore",
-    "improvement_thompson": "improvement, Thompson",
-}
 # How figures write a measure, with its unit.
 AXES = {
     "reward": "mean oracle reward (logit)",

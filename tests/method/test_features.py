@@ -1,8 +1,8 @@
 import numpy as np
 import torch
 
+from activedpo_lib.method.features import MemmapRows
 from activedpo_lib.method.gradients import Progress
-from activedpo_lib.method.memmap import MemmapRows
 from activedpo_lib.records import Budget
 
 

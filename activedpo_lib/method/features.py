@@ -1,18 +1,21 @@
-"""Float32 rows too many for memory: on the device while they are few, else in a file that a stopped
-pass resumes.
+"""Rows of features: too many for memory, in a file that a stopped pass resumes; and the pairs'
+features from their responses'.
 """
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from activedpo_lib.records import Budget
+from activedpo_lib.method.formulas import TINY, unit_rows
+from activedpo_lib.records import Budget, Features
 
 MIB = 1 << 20
+BLOCK = 1024  # pairs at a time, so that features larger than memory stay on disk
 
 
 class MemmapRows:
@@ -72,3 +75,49 @@ def _mapped(path: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap:
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     whole = path.is_file() and path.stat().st_size == size
     return np.memmap(path, dtype=dtype, mode="r+" if whole else "w+", shape=shape)
+
+
+def pair_features(
+    features: Features,
+    pairs: np.ndarray,
+    normalise: str = "response",
+    normalise_when: str = "after",
+    budget: Budget = Budget(),  # noqa: B008 - it is immutable
+) -> np.ndarray:
+    """phi(x, y1, y2) = grad r(x, y1) - grad r(x, y2), (n, d) float32, from the responses' Features;
+    pairs: (n, 2) rows of them. D4: `normalise`; D8: `normalise_when`.
+
+    In a file of the budget's folder where phi is too large for memory; a block of pairs at a time.
+    """
+    name = f"pairs-{uuid.uuid4().hex[:8]}"  # never gone on from: a name of its own each time
+    found = MemmapRows((len(pairs), features.phi.shape[1]), name, budget)
+    for start in range(0, len(pairs), BLOCK):
+        block = pairs[start : start + BLOCK]
+        first, second = (_normalised(features, at, normalise, normalise_when) for at in block.T)
+        difference = first - second
+        if normalise == "pair":
+            difference = unit_rows(difference)
+        found.put(slice(start, start + len(block)), torch.from_numpy(difference))
+    return found.numpy()
+
+
+def _normalised(
+    features: Features, at: np.ndarray, normalise: str, normalise_when: str
+) -> np.ndarray:
+    phi = features.phi[at]
+    if normalise == "token":
+        return phi / features.tokens[at, None]
+    if normalise != "response":
+        return phi
+    if normalise_when == "after":
+        return unit_rows(phi)
+    return phi / np.maximum(features.norm[at], TINY)[:, None]
+
+
+def mean_square_norm(phi: np.ndarray) -> float:
+    """The mean of ||phi||^2 over the pool's pairs (n, d), what a relative ridge is relative to
+    (D2); 0 where there are none.
+    """
+    blocks = (phi[start : start + BLOCK] for start in range(0, len(phi), BLOCK))
+    squares = [np.square(block.astype(np.float64)).sum(1) for block in blocks]
+    return float(np.concatenate(squares).mean()) if squares else 0.0
