@@ -11,9 +11,9 @@ import numpy as np
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
-from activedpo_lib.method.formulas import preference_probability, share_above
+from activedpo_lib.method.formulas import implicit_reward, preference_probability, share_above
 from activedpo_lib.method.generation import without_labelled
-from activedpo_lib.method.logps import implicit_rewards
+from activedpo_lib.method.logps import reference, response_logps
 from activedpo_lib.method.models import encode_prompt, encode_response
 from activedpo_lib.method.oracles import answered
 from activedpo_lib.records import Comparison, LabelledPair, Pair, Pool, Prompt, Response, Task
@@ -70,6 +70,19 @@ def reveal(pairs: Iterable[Pair], round: int = 0) -> tuple[LabelledPair, ...]:
     )
 
 
+def held_out_logps(
+    policy: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    held_out: Sequence[Comparison],
+    token_budget: int = 4096,
+) -> np.ndarray:
+    """log pi(y|x) of the chosen and the rejected response of each comparison, (n, 2) float32."""
+    prompts = [encode_prompt(tokenizer, row.prompt) for row in held_out] * 2
+    texts = [row.chosen for row in held_out] + [row.rejected for row in held_out]
+    responses = [encode_response(tokenizer, text) for text in texts]
+    return response_logps(policy, prompts, responses, token_budget).reshape(2, -1).T
+
+
 def held_out_rewards(
     policy: PeftModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -78,11 +91,10 @@ def held_out_rewards(
     token_budget: int = 4096,
 ) -> np.ndarray:
     """The implicit rewards (n, 2) of the chosen and the rejected response, float64 nats."""
-    prompts = [encode_prompt(tokenizer, row.prompt) for row in held_out] * 2
-    texts = [row.chosen for row in held_out] + [row.rejected for row in held_out]
-    responses = [encode_response(tokenizer, text) for text in texts]
-    rewards = implicit_rewards(policy, prompts, responses, beta, token_budget)
-    return rewards.astype(np.float64).reshape(2, -1).T
+    ours = held_out_logps(policy, tokenizer, held_out, token_budget)
+    with reference(policy):
+        theirs = held_out_logps(policy, tokenizer, held_out, token_budget)
+    return implicit_reward(ours, theirs, beta).astype(np.float64)
 
 
 def agreement(rewards: np.ndarray) -> dict[str, float]:

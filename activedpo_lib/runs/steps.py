@@ -17,6 +17,7 @@ from activedpo_lib.method import adapters, replay
 from activedpo_lib.method.candidates import Reader
 from activedpo_lib.method.ceilings import CEILINGS
 from activedpo_lib.method.evaluation import evaluate
+from activedpo_lib.method.formulas import implicit_reward
 from activedpo_lib.method.generation import generate, without_labelled
 from activedpo_lib.method.logps import reference
 from activedpo_lib.method.oracles import answered, label
@@ -194,10 +195,10 @@ def train(
 
 
 def initial_rewards(run: Run) -> dict[str, np.ndarray | None]:
-    """Rewards of the initial LLM's responses, by the oracle and the evaluator, as round 0 saved
-    them.
+    """What round 0 saved of the initial LLM: rewards of its responses, by the oracle and the
+    evaluator; in a replay its log-probabilities of the held-out comparisons.
     """
-    names = ("rewards", "evaluator_rewards")
+    names = ("rewards", "evaluator_rewards", "reference_logps")
     return {name: checkpoints.load_array(run.folder, 0, name) for name in names}
 
 
@@ -211,10 +212,11 @@ def evaluate_policy(
     scorer). In a replay the measure is the agreement with held-out human labels, of as many
     comparisons as there are responses otherwise.
     """
-    if run.score is None and initial is None:  # the reference itself: every implicit reward is 0
-        return replay.agreement(np.zeros((1, 2))), {}
     if run.score is None:
-        return replay.agreement(_held_out_rewards(run, policy)), {}
+        logps = _held_out_logps(run, policy)
+        theirs = logps if initial is None else initial["reference_logps"]
+        rewards = implicit_reward(logps, theirs, run.params.dpo.beta).astype(np.float64)
+        return replay.agreement(rewards), {"reference_logps": theirs}
     count, initial = run.params.evaluation.responses, initial or {}
     pool = evaluation_responses(run, policy)
     measures, rewards = evaluate(pool, count, run.score, initial.get("rewards"), run.task.utility)
@@ -225,15 +227,13 @@ def evaluate_policy(
     return measures, {"rewards": rewards, "evaluator_rewards": others}
 
 
-def _held_out_rewards(run: Run, policy: PeftModel) -> np.ndarray:
-    """Implicit rewards (n, 2) of held-out comparisons, every process's share read by itself."""
-    said = run.params.evaluation
-    wanted = said.comparisons or said.prompts * said.responses
-    held_out = run.task.held_out[:wanted]
+def _held_out_logps(run: Run, policy: PeftModel) -> np.ndarray:
+    """log pi (n, 2) of held-out comparisons, every process's share read by itself."""
+    said, tokens = run.params.evaluation, run.params.selection.token_budget
+    held_out = run.task.held_out[: said.comparisons or said.prompts * said.responses]
     own = held_out[run.processes.share(len(held_out))]
-    beta, tokens = run.params.dpo.beta, run.params.selection.token_budget
-    rewards = replay.held_out_rewards(policy, run.tokenizer, own, beta, tokens)
-    return np.concatenate(run.processes.collect([rewards]))
+    logps = replay.held_out_logps(policy, run.tokenizer, own, tokens)
+    return np.concatenate(run.processes.collect([logps]))
 
 
 def evaluation_responses(run: Run, policy: PeftModel) -> Pool:
