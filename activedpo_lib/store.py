@@ -34,7 +34,7 @@ NAMED = {
 }
 OWN_NAMES = {"world", "config", "trained"}
 # The rooms that make results, with the data they ship; what reads or draws results is not in a key.
-RESULTS = ("*.py", "method/*.py", "tasks/*.py", "runs/*.py", "assets/*.json")
+RESULTS = ("*.py", "method/**/*.py", "tasks/**/*.py", "runs/**/*.py", "assets/*.json")
 
 
 def locate(path: Path | str) -> Path:
