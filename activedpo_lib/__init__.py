@@ -3,11 +3,12 @@
 The names below are what notebooks and scripts use: `from activedpo_lib import load_params,
 run_rounds`. The library has rooms, and a room imports only rooms to its left:
 
-    root <- {method, tasks} <- runs <- study <- batch
+    root <- {method, tasks, people} <- runs <- study <- batch
 
 root     records, parameters, named randomness, files: what every room speaks
 method   the paper: Algorithm 1's steps, Eqs. 1 to 4, the decisions D1 to D16, as functions
 tasks    where prompts and human answers come from: the built-in world, your files, the hub
+people   a person as the oracle: what is asked, what was answered, the widget, in and out
 runs     Algorithm 1 over rounds, saved whole and resumed; the models that runs share
 study    what is read out of finished runs: tables, figures, findings
 batch    all notebooks under one command: papermill, Snakemake, GPUs, plan and status

@@ -51,13 +51,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class LabelledPair:
-    """(x, y_w, y_l): what an oracle makes of a Pair, and the only thing that DPO trains on."""
+    """(x, y_w, y_l): what an oracle makes of a Pair, and the only thing that DPO trains on. A `tie`
+    is a soft label of 1/2: which response stands as chosen was a coin's.
+    """
 
     prompt: Prompt
     prompt_tokens: Tokens
     chosen: Response
     rejected: Response
     round: int
+    tie: bool = False
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,7 @@ class TaskParams:
     # A folder or hub name of a sequence classifier; "" trains one on the task's comparisons.
     reward_model: str = ""
     prompt_tokens: int = ranged(
-        0,
-        0,
-        unit="tokens, for `make plan` where the data are not at hand; 0 counts the prompts' words",
+        0, 0, unit="tokens, for `make plan` where the data are not at hand; 0 counts words"
     )
     # A JSON list: the numbers of the demonstrations to keep (Fig. 2); "" keeps all.
     sft_subset: str = ""
@@ -93,9 +91,12 @@ class SFTParams:
 
 @dataclass(frozen=True)
 class OracleParams:
-    """The labeller: the task's reward model, or the world's true utility (D10)."""
+    """The labeller: the task's reward model, the world's true utility (D10), or a person."""
 
-    kind: Literal["reward_model", "utility"] = "reward_model"
+    kind: Literal["reward_model", "utility", "human"] = "reward_model"
+    labeller: str = ""  # a person's name, and the SQLite file where the answers are
+    answers: str = ""
+    ties: Literal["drop", "half"] = "drop"  # not trained on, or a soft label of 1/2
     label: Literal["argmax", "bradley_terry"] = "argmax"  # D10
     flip: float = ranged(0.0, 0.0, 0.5, "probability")  # D10
     # A control: who answers from the second round on; the policy's own margin, the Bayesian

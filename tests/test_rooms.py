@@ -11,14 +11,15 @@ from activedpo_lib.store import HOME
 
 LIBRARY = HOME / "activedpo_lib"
 FILES = sorted(path for path in LIBRARY.rglob("*.py") if path != LIBRARY / "__init__.py")
-# root <- {method, tasks} <- runs <- study <- batch
+# root <- {method, tasks, people} <- runs <- study <- batch
 LEFT = {
     "root": set(),
     "method": {"root"},
     "tasks": {"root"},
-    "runs": {"root", "method", "tasks"},
-    "study": {"root", "method", "tasks", "runs"},
-    "batch": {"root", "method", "tasks", "runs", "study"},
+    "people": {"root"},
+    "runs": {"root", "method", "tasks", "people"},
+    "study": {"root", "method", "tasks", "people", "runs"},
+    "batch": {"root", "method", "tasks", "people", "runs", "study"},
 }
 MOST_PARAMETERS, MOST_FILES, MOST_LINES, MOST_BODY = 7, 16, 250, 35
 

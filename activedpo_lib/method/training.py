@@ -4,6 +4,7 @@ is trained on.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -126,6 +127,21 @@ class TokenDPOTrainer(DPOTrainer):
         return dataset
 
 
+def with_soft_ties(
+    labelled: Sequence[LabelledPair], fit: Fit
+) -> tuple[Sequence[LabelledPair], Fit]:
+    """Pairs and Fit whose mean loss over an epoch is that of soft labels, a tie's being 1/2: every
+    pair stands twice, a tie once each way round, and there are half as many epochs.
+    """
+    if not any(pair.tie for pair in labelled):
+        return labelled, fit
+    turned = [
+        dataclasses.replace(pair, chosen=pair.rejected, rejected=pair.chosen) if pair.tie else pair
+        for pair in labelled
+    ]
+    return [*labelled, *turned], fit._replace(epochs=fit.epochs / 2)
+
+
 def preference_rows(
     policy: PeftModel, labelled: Sequence[LabelledPair], budget: int = 4096
 ) -> list[dict[str, Any]]:
@@ -193,6 +209,7 @@ def dpo(
     """
     if not labelled:
         return policy, math.nan
+    labelled, fit = with_soft_ties(labelled, fit)
     with quiet(), tempfile.TemporaryDirectory() as folder:
         arguments = DPOConfig(
             **_arguments(folder, fit, stream=stream),

@@ -71,6 +71,10 @@ def sft_folder(params: Params, seed: int, root: Path | str, log: Log = print) ->
     return folder
 
 
+# Of OracleParams: who labels and how, which no reward model knows.
+WHO_LABELS = ("kind", "label", "flip", "after_first", "labeller", "answers", "ties")
+
+
 def _neutral(params: Params) -> Params:
     """`params` without what only the pool and the labels see: runs that differ in those share
     pi_SFT and reward models.
@@ -81,10 +85,7 @@ def _neutral(params: Params) -> Params:
         task=dataclasses.replace(params.task, **NEUTRAL),
         oracle=dataclasses.replace(
             params.oracle,
-            kind=default.kind,
-            label=default.label,
-            flip=default.flip,
-            after_first=default.after_first,
+            **{name: getattr(default, name) for name in WHO_LABELS},
         ),
     )
 
@@ -150,15 +151,10 @@ def accuracy_on(score: Score, comparisons: Sequence[Comparison]) -> float:
 
 
 def load_oracle(params: Params, task: Task, root: Path | str, log: Log = print) -> Score:
-    """The oracle's `score(prompts, texts) -> (n,)`. Raises ValueError where the true utility is
-    asked of real text.
+    """The oracle's `score(prompts, texts) -> (n,)`; where a person labels, the reward model's: it
+    evaluates, and answers nothing.
     """
-    if params.oracle.kind == "utility":
-        if task.utility is None:
-            raise ValueError(
-                f"oracle.kind utility needs a known truth, and {task.name} is real text; use "
-                "reward_model"
-            )
+    if params.oracle.kind == "utility" and task.utility:
         return utility_score(task.utility)
     named = params.task.reward_model
     return scorer(model_folder(named) if named else oracle_folder(params, root, log))
@@ -181,7 +177,7 @@ def train_missing(params: Params, seed: int, root: Path | str, log: Log = print)
     sft_folder(params, seed, root, log)
     if params.replay:
         return
-    if params.oracle.kind == "reward_model" and not params.task.reward_model:
+    if params.oracle.kind != "utility" and not params.task.reward_model:
         oracle_folder(params, root, log)
     if params.evaluation.evaluator == "trained":
         oracle_folder(params, root, log, EVALUATOR)

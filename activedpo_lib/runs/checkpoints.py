@@ -144,6 +144,7 @@ def _as_json(pair: LabelledPair) -> dict[str, Any]:
         "chosen": {"tokens": pair.chosen.tokens, "text": pair.chosen.text},
         "rejected": {"tokens": pair.rejected.tokens, "text": pair.rejected.text},
         "round": pair.round,
+        "tie": pair.tie,
     }
 
 
@@ -153,4 +154,5 @@ def _from_json(value: dict[str, Any], prompts: Mapping[str, Prompt]) -> Labelled
         Response(prompt.id, tuple(value[side]["tokens"]), value[side]["text"])
         for side in ("chosen", "rejected")
     )
-    return LabelledPair(prompt, tuple(value["prompt_tokens"]), chosen, rejected, value["round"])
+    tokens = tuple(value["prompt_tokens"])
+    return LabelledPair(prompt, tokens, chosen, rejected, value["round"], value.get("tie", False))

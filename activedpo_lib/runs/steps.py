@@ -36,7 +36,7 @@ from activedpo_lib.records import (
     Sampling,
     Selection,
 )
-from activedpo_lib.runs import checkpoints
+from activedpo_lib.runs import by_hand, checkpoints
 from activedpo_lib.runs.meetings import joined_pool
 from activedpo_lib.runs.run import Run
 from activedpo_lib.schema import Params
@@ -150,10 +150,10 @@ def true_gaps(run: Run, pool: Pool) -> np.ndarray:
 def label_picked(
     run: Run, pool: Pool, candidates: Candidates, rows: np.ndarray, t: int
 ) -> Labelled:
-    """The LabelledPairs of the picked rows: by the oracle; in a control from round 2 on by whom
-    `oracle.after_first` names.
-    """
+    """The LabelledPairs of the picked rows, by the oracle or whom `oracle.after_first` names."""
     pairs, who = [pool.pair(row) for row in rows], run.params.oracle.after_first
+    if run.params.oracle.kind == "human":
+        return by_hand.labels(run, pool, candidates, rows, t)
     if who == "oracle" or t == 1:
         return label_pairs(run, pairs, t)
     if who == "coin":
