@@ -104,6 +104,10 @@ class Labelling:
         """Are all questions answered?"""
         return not self.shown().pair
 
+    def side_of(self, pair: str) -> Side:
+        """Which response of a pair stands on the left."""
+        return self._left[pair]
+
     def _given(self) -> dict[str, Given]:
         return self.answers.by(self.labeller, [q.pair for q in self.questions])
 
@@ -113,3 +117,14 @@ class Labelling:
         left: Side = self._left[pair]
         right: Side = "second" if left == "first" else "first"
         return left if key == "left" else right
+
+
+def answer_all(labelling: Labelling, prefers: Callable[[Question], Answer]) -> None:
+    """Answer what is open by keys, as `prefers` says of each question: a stand-in for a person."""
+    by_name = {question.pair: question for question in labelling.questions}
+    while pair := labelling.shown().pair:
+        answer = prefers(by_name[pair])
+        if answer in ("tie", "skip"):
+            labelling.press("tie" if answer == "tie" else "skip", pair)
+        else:
+            labelling.press("left" if labelling.side_of(pair) == answer else "right", pair)
