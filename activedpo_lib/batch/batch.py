@@ -27,6 +27,11 @@ def check(profile: str, read: bool = True) -> Grid:
         for model in grid.models:
             for strategy in grid.strategies:
                 params = load_params(profile, task, model, strategy)
+        if params.oracle.kind == "human":
+            raise ParamsError(
+                "oracle.kind human: a batch has no person to ask; label in notebook 23, or set "
+                "oracle.kind to reward_model in the profile"
+            )
         if params.task.source != "world" and (read or params.task.source == "files"):
             load_task(params.task, params.evaluation.prompts)
     return grid

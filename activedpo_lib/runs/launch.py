@@ -18,8 +18,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from activedpo_lib.people.answers import Question
 from activedpo_lib.records import Log
 from activedpo_lib.runs import artifacts
+from activedpo_lib.runs.by_hand import AnswersMissing
 from activedpo_lib.runs.checkpoints import run_folder
 from activedpo_lib.runs.rounds import all_rounds
 from activedpo_lib.runs.run import Strategies, check_pool, strategy_of, task_of
@@ -62,6 +64,23 @@ def run_rounds(
             artifacts.train_missing(params, seed, root, log)  # once, before they start
             _start_processes(params, seed, root, log, lock.fileno())
     return saved_rounds(params, seed, root)
+
+
+def next_questions(
+    params: Params,
+    seed: int,
+    root: Path | str = "runs",
+    strategies: Strategies | None = None,
+    log: Log = print,
+) -> list[Question]:
+    """Where a person labels: run on to the next round that waits, and return its open questions;
+    none when every round is finished. As `run_rounds` otherwise.
+    """
+    try:
+        run_rounds(params, seed, root, strategies, log)
+    except AnswersMissing as waiting:
+        return list(waiting.questions)
+    return []
 
 
 def _start_processes(params: Params, seed: int, root: Path | str, log: Log, lock: int) -> None:

@@ -1,5 +1,6 @@
 """Questions out and answers back: whole or not at all, and every error names its line."""
 
+import copy
 import json
 
 import pytest
@@ -22,7 +23,8 @@ def written(tmp_path, *rows):
 
 def test_json_lines_go_out_and_answers_come_back(tmp_path):
     exchange.write_questions(questions(), tmp_path / "questions.jsonl")
-    rows = [json.loads(line) for line in open(tmp_path / "questions.jsonl", encoding="utf-8")]
+    lines = (tmp_path / "questions.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
     assert [set(row) for row in rows] == [{"pair", "prompt", "first", "second"}] * 6
     path = written(tmp_path, *({"pair": row["pair"], "answer": "second"} for row in rows), "")
     given = exchange.read_answers(path, questions(), "ada")
@@ -116,7 +118,9 @@ def test_labelled_pairs_are_rows_that_trls_own_trainer_takes(tmp_path):
         output_dir=str(tmp_path), report_to="none", bf16=False, use_cpu=True, max_steps=1,
         save_strategy="no", gradient_checkpointing=False, disable_tqdm=True,
     )  # fmt: skip
-    trainer = DPOTrainer(model, args=config, train_dataset=data, processing_class=words)
+    trainer = DPOTrainer(
+        model, copy.deepcopy(model), args=config, train_dataset=data, processing_class=words
+    )
     assert trainer.train().training_loss == pytest.approx(0.6931, abs=1e-3)
 
 
