@@ -46,7 +46,7 @@ rule all:
         f"{FIGURES}/fig5_win_rate.csv",
         f"{RUNS}/tables/tour.csv",
         f"{RUNS}/tables/world.csv",
-        [f"{RUNS}/tables/over_optimisation.csv"] if KNOWN else [],
+        [f"{RUNS}/tables/over_optimisation.csv", f"{RUNS}/tables/be_the_oracle.csv"] if KNOWN else [],
 
 
 # The studies: each notebook runs its own, and makes these figures. What two share is run once, by whoever comes first.
@@ -121,6 +121,22 @@ rule oracle:
     priority: 1000
     resources: gpu=CARDS
     shell: f"{EXECUTE} {{input}} {{log}} {SHARED} -p task {{wildcards.task}} -p table ../{{output}}"
+
+
+# Notebook 23 with the built-in human in the person's place.
+rule be_the_oracle:
+    input:
+        "notebooks/23_be_the_oracle.ipynb",
+        STUDY_CODE,
+        f"{RUNS}/tables/oracle_{GRID.tasks[0]}.csv",
+        f"{RUNS}/tables/sft_{GRID.tasks[0]}_{GRID.models[0]}.csv",
+    output: f"{RUNS}/tables/be_the_oracle.csv"
+    log: f"{RUNS}/notebooks/23_be_the_oracle.ipynb"
+    params: depends_on()
+    resources: gpu=CARDS
+    shell:
+        f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p labeller 'built-in human'"
+        f" -p answers {RUNS}/answers.sqlite -p table ../{{output}}"
 
 
 rule sft:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import getpass
 import hashlib
-import socket
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -138,7 +137,7 @@ class Answers:
         """Register a labeller by name; who: the person's account, this one's by default. Raises
         AnswersError for an empty name, or one that another account has.
         """
-        who = who or f"{getpass.getuser()}@{socket.gethostname()}"
+        who = who or getpass.getuser()
         if not labeller.strip():
             raise AnswersError("a labeller needs a name, as in labeller='ada'")
         with self._open() as file:

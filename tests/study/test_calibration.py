@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr, rankdata, spearmanr
 
-from activedpo_lib.study.calibration import (
+from activedpo_lib.study.comparisons.calibration import (
     bradley_terry_scale,
     by_decile,
     errors,
