@@ -1,0 +1,151 @@
+"""The labelling widget in JupyterLab, in a real browser (slow; how to install it: CONTRIBUTING.md).
+
+Forty labels by keyboard, the kernel restarted and the tab closed in between: none lost, none twice.
+"""
+
+import contextlib
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+
+import nbformat
+import pytest
+
+from activedpo_lib.people.answers import Answers, Question
+from activedpo_lib.store import HOME
+
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine"),
+]
+COUNT = 40
+SCRIPT = "<img src=x onerror=\"document.title='broken in'\"><b>bold</b>"
+CELL = """
+from activedpo_lib.people.answers import Answers
+from activedpo_lib.people.labelling import Labelling
+from activedpo_lib.people.widget import LabelWidget
+from activedpo_lib.streams import stream
+answers = Answers({path!r})
+LabelWidget(Labelling(answers, answers.asked("run", 1), "ada", stream=stream(0, "label")))
+"""
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """(address of the notebook in a JupyterLab that is up, the file of answers)."""
+    path = tmp_path / "answers.sqlite"
+    long = "word " * 4000
+    asked = [
+        Question(
+            f"p{at}", f"prompt {at} {SCRIPT}", f"one {at} {long}", f"two {at} مرحبا", "because"
+        )
+        for at in range(COUNT)
+    ]
+    Answers(path).ask("run", 1, asked)
+    cell = nbformat.v4.new_code_cell(CELL.format(path=str(path)))
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)"}}
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata=kernel)
+    nbformat.write(notebook, tmp_path / "label.ipynb")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-m", "jupyter", "lab", "--no-browser", "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={port}", f"--ServerApp.root_dir={tmp_path}",
+        "--IdentityProvider.token=t", *(["--allow-root"] if os.getuid() == 0 else []),
+    ]  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": str(HOME), "JUPYTER_CONFIG_DIR": str(tmp_path / "c")}
+    with open(tmp_path / "lab.log", "w") as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}/lab/tree/label.ipynb?token=t"
+    try:
+        for _ in range(120):
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/api?token=t", timeout=2)
+                break
+            time.sleep(0.5)
+        yield address, path
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.fixture
+def browser():
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+def shown(browser, address, errors):
+    """A tab with the widget shown and focused."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(address)
+    run_all(page)
+    return page
+
+
+def run_all(page):
+    page.wait_for_selector(".jp-CodeCell .cm-content", timeout=60_000)
+    idle = ".jp-Notebook-ExecutionIndicator[data-status='idle']"
+    page.wait_for_selector(idle, timeout=60_000, state="attached")
+    page.click(".jp-CodeCell .cm-content")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector(".adpo", timeout=60_000)
+    page.focus(".adpo")
+
+
+def press(page, path, key, count, rows=None):
+    """Press a key until `count` answers stand; returns the seconds from each key to its row."""
+    answers, took = Answers(path), []
+    while (have := len(answers.by("ada"))) < count:
+        start = time.perf_counter()
+        page.keyboard.press(key)
+        while len(answers.by("ada")) == have and time.perf_counter() < start + 10:
+            time.sleep(0.001)
+        took.append(time.perf_counter() - start)
+        page.wait_for_function(f"document.querySelector('.adpo progress').value >= {have + 1}")
+    return took
+
+
+def test_forty_labels_by_keyboard_with_a_restart_and_a_closed_tab(lab, browser, tmp_path):
+    address, path = lab
+    errors = []
+    page = shown(browser, address, errors)
+    assert page.title() != "broken in"
+    assert SCRIPT in page.inner_text(".adpo")  # markup stays text
+    assert page.evaluate("document.querySelectorAll('.adpo b, .adpo img').length") == 0
+    took = press(page, path, "ArrowLeft", 17)
+    page.screenshot(path=str(tmp_path / "label.png"))
+    page.click("text=Kernel")
+    page.click("text=Restart Kernel…")
+    page.click(".jp-Dialog button.jp-mod-warn")
+    run_all(page)
+    took += press(page, path, "ArrowRight", 29)
+    page.close()
+    page = shown(browser, address, errors)
+    second = shown(browser, address, errors)
+    took += press(page, path, "t", 33)
+    second.keyboard.press("ArrowLeft")  # shows a pair that the first tab has answered
+    second.wait_for_selector("text=answered before")
+    page.keyboard.press("u")
+    page.wait_for_function("document.querySelector('.adpo progress').value == 32")
+    took += press(page, path, "s", 40)
+    page.wait_for_selector("text=All pairs are labelled")
+    table = Answers(path).table()
+    standing = table[table["undone"] == 0]
+    assert len(standing) == COUNT
+    assert not standing["pair"].duplicated().any()
+    assert set(standing["answer"]) == {"first", "second", "tie", "skip"}
+    assert not errors
+    print(f"median from key to stored row: {1000 * statistics.median(took):.0f} ms")
+    assert statistics.median(took) < 1.0  # a stuck key, not a clock: the figure is printed
