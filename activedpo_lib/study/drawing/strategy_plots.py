@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from activedpo_lib.study.comparisons.corrected import WHENS, Room
 from activedpo_lib.study.drawing import plots
 
+REACH = 1.5  # of a panel's frame, in its largest difference
 # The corrected verdict's look: told apart by shape too, with any colour vision.
 VERDICTS: Mapping[str, tuple[str, str]] = {
     "above Random": ("#0072B2", "^"),
@@ -37,15 +38,15 @@ def all_strategies(found: pd.DataFrame, title: str, room: Room | None = None) ->
     for measure, row in zip(measures, axes, strict=True):
         for cell, ax in zip(cells, row, strict=True):
             own = found[(found["measure"] == measure) & (_cells(found) == cell)]
-            _panel(own, list(order), ax)
+            line = room.get(cell) if measure == "reward" and room else None
+            _panel(own, list(order), ax, line)
             ax.set_title(", ".join(cell))
             ax.set_xlabel(f"difference in {plots.AXES[measure].removeprefix('mean ')}")
-            if measure == "reward" and room and cell in room:
-                ax.axvline(room[cell], color="black", linestyle=":", linewidth=0.8)
     axes[0, 0].invert_yaxis()  # shared: the best on top of every panel
     _legend(figure, axes[0, 0], bool(room))
     seeds = found["seeds"].min()
-    note = f"mean over {seeds} seeds, intervals simultaneous (95 %)" if seeds > 1 else "one seed"
+    wide = "intervals simultaneous (95 %), cut at the frame"
+    note = f"mean over {seeds} seeds, {wide}" if seeds > 1 else "one seed"
     figure.suptitle(f"{title}\n{note}", fontsize="medium")
     return figure
 
@@ -54,7 +55,7 @@ def _cells(found: pd.DataFrame) -> pd.Series:
     return pd.Series(list(zip(found["task"], found["model"], strict=True)), index=found.index)
 
 
-def _panel(own: pd.DataFrame, order: list[str], ax: Axes) -> None:
+def _panel(own: pd.DataFrame, order: list[str], ax: Axes, room: float | None) -> None:
     last, mean = (own[own["when"] == when].set_index("strategy").loc[order] for when in WHENS)
     for at, row in enumerate(last.to_dict("records")):
         colour, marker = VERDICTS[row["verdict"]]
@@ -66,6 +67,11 @@ def _panel(own: pd.DataFrame, order: list[str], ax: Axes) -> None:
     ax.plot(mean["difference"], range(len(order)), "o", mfc="white", mec="black", markersize=3,
             linewidth=0, zorder=4)  # fmt: skip
     ax.axvline(0, color="black", linewidth=1)
+    if room is not None:
+        ax.axvline(room, color="black", linestyle=":", linewidth=0.8)
+    # With few seeds the intervals are far wider than all differences: the frame cuts them.
+    shown = np.abs([*last["difference"], *mean["difference"], room or 0.0]).max()
+    ax.set_xlim(-REACH * shown, REACH * shown)
     ax.set_yticks(range(len(order)), [plots.LABELS.get(name, name) for name in order])
     ax.margins(y=0.03)
 
