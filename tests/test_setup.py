@@ -64,10 +64,10 @@ def import_names(lines):
 
 def test_the_dependencies_are_what_the_library_imports():
     files = set(HOME.glob("activedpo_lib/**/*.py"))
-    batch = set(HOME.glob("activedpo_lib/batch/*.py"))
+    notebooks = {*HOME.glob("activedpo_lib/batch/*.py"), HOME / "activedpo_lib/people/widget.py"}
     core = import_names(PROJECT["dependencies"])
-    assert packages_imported(files - batch) == core
-    assert packages_imported(batch) <= core | import_names(EXTRAS["notebooks"])
+    assert packages_imported(files - notebooks) == core
+    assert packages_imported(notebooks) <= core | import_names(EXTRAS["notebooks"])
 
 
 def test_environment_yml_is_condas_and_uses_the_lock():

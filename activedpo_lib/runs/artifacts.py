@@ -152,9 +152,14 @@ def accuracy_on(score: Score, comparisons: Sequence[Comparison]) -> float:
 
 def load_oracle(params: Params, task: Task, root: Path | str, log: Log = print) -> Score:
     """The oracle's `score(prompts, texts) -> (n,)`; where a person labels, the reward model's: it
-    evaluates, and answers nothing.
+    evaluates, and answers nothing. Raises ValueError where the true utility is asked of real text.
     """
-    if params.oracle.kind == "utility" and task.utility:
+    if params.oracle.kind == "utility":
+        if task.utility is None:
+            raise ValueError(
+                f"oracle.kind utility needs a known truth, and {task.name} is real text; use "
+                "reward_model"
+            )
         return utility_score(task.utility)
     named = params.task.reward_model
     return scorer(model_folder(named) if named else oracle_folder(params, root, log))

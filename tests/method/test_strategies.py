@@ -27,6 +27,9 @@ def candidates(prompts=10, seed=0, ties=False):
         entropy=np.ones(prompts) if ties else rng.random(prompts),
         hidden=(np.ones((n, 5)) if ties else rng.standard_normal((n, 5))).astype(np.float32),
         past_hidden=rng.standard_normal((4, 5)).astype(np.float32),
+        prompt_hidden=np.ones((prompts, 5)) if ties else rng.standard_normal((prompts, 5)),
+        past_prompt_hidden=rng.standard_normal((4, 5)),
+        target_phi=rng.standard_normal((7, 6)),
         ridge=1.0,
     )
 
@@ -42,6 +45,7 @@ def shuffled(found, order):
         prompt=place[found.prompt[order]],
         prompt_ids=tuple(found.prompt_ids[i] for i in prompt_order),
         entropy=found.entropy[prompt_order],
+        prompt_hidden=found.prompt_hidden[prompt_order],
     )
 
 
@@ -72,6 +76,8 @@ def test_strategies_read_only_what_they_say_they_need(name):
         "margin": ("margin",),
         "entropy": ("entropy",),
         "hidden": ("hidden", "past_hidden"),
+        "prompt_hidden": ("prompt_hidden", "past_prompt_hidden"),
+        "target_phi": ("target_phi",),
     }
     hidden = {
         column: None
