@@ -30,6 +30,7 @@ from activedpo_lib.records import (
     Budget,
     Candidates,
     FeatureRule,
+    Features,
     LabelledPair,
     Log,
     Past,
@@ -72,6 +73,12 @@ class Reader:
             found = response_logps(self.policy, *sequences(pool), self.budget.tokens)
             self._read[id(pool)] = pool, found  # the pool too, or its id could become another's
         return self._read[id(pool)][1]
+
+    def features(self, read: Sequences, budget: Budget) -> Features:
+        """The responses' gradients, projected by the rule (D7)."""
+        rule, shapes = self.rule, gradient_shapes(self.policy)
+        projection = make_projection(rule.projection, rule.dimensions, rule.seed, shapes)
+        return response_features(self.policy, *read, projection, budget, self.log)
 
 
 class Column(Protocol):
@@ -140,12 +147,10 @@ def gradient_columns(pool: Pool, past: Past, reader: Reader) -> dict[str, Any]:
     """phi, past_phi and ridge, all that Eq. 3 and Eq. 4 ask for, in one pass over the pool's
     responses and, re-embedded at the current policy, the labelled ones (D3).
     """
-    rule, policy = reader.rule, reader.policy
-    shapes = gradient_shapes(policy)
-    projection = make_projection(rule.projection, rule.dimensions, rule.seed, shapes)  # D7
+    rule = reader.rule
     again = past.labelled if rule.past == "reembed" else ()  # D3
     read, past_rows = _with_labelled(pool, again)
-    features = response_features(policy, *read, projection, reader.budget, reader.log)
+    features = reader.features(read, reader.budget)  # D7
     how = (rule.normalise, rule.normalise_when)  # D4, D8
     phi = pair_features(features, pool.pairs, *how, reader.budget)
     past_phi = pair_features(features, past_rows, *how) if rule.past == "reembed" else past.phi
@@ -204,12 +209,9 @@ def target_column(pool: Pool, past: Past, reader: Reader) -> dict[str, Any]:
             "EPIG asks what a label tells of held-out prompts, and there are none: set "
             "selection.target_prompts to 1 or more"
         )
-    rule, shapes = reader.rule, gradient_shapes(reader.policy)
-    projection = make_projection(rule.projection, rule.dimensions, rule.seed, shapes)
-    read = sequences(reader.targets)
     in_memory = Budget(reader.budget.tokens)
-    features = response_features(reader.policy, *read, projection, in_memory, reader.log)
-    how = (rule.normalise, rule.normalise_when)
+    features = reader.features(sequences(reader.targets), in_memory)
+    how = (reader.rule.normalise, reader.rule.normalise_when)
     return {"target_phi": pair_features(features, reader.targets.pairs, *how)}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from activedpo_lib.people.labelling import Labelling
+from activedpo_lib.people.labelling import Labelling, Shown
 
 HERE = Path(__file__).parent
 
@@ -29,19 +29,18 @@ class LabelWidget(anywidget.AnyWidget):
     def __init__(self, labelling: Labelling) -> None:
         self.labelling = labelling
         self._lock, self._turn = threading.Lock(), 0
-        super().__init__(shown=self._as_dict(""))
+        super().__init__(shown=self._as_dict(labelling.shown()))
         self.on_msg(self._pressed)
 
-    def _as_dict(self, trouble: str) -> dict[str, Any]:
+    def _as_dict(self, shown: Shown) -> dict[str, Any]:
         # `turn` makes every answer a change, also where the pair stays the same.
         self._turn += 1
-        return {**self.labelling.shown()._asdict(), "trouble": trouble, "turn": self._turn}
+        return {**shown._asdict(), "trouble": "", "turn": self._turn}
 
     def _pressed(self, _: Any, message: dict[str, Any], __: Any) -> None:
         with self._lock:
             try:
-                self.labelling.press(message["key"], message["pair"])
-                self.shown = self._as_dict("")
+                self.shown = self._as_dict(self.labelling.press(message["key"], message["pair"]))
             except Exception as error:  # a handler's error is seen by nobody: show it
                 trouble = f"Not stored: {error}"
                 self._turn += 1

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from activedpo_lib.method.candidates import MEASURED
 from activedpo_lib.records import Candidates, Pair, Past, Pool, Prompt
 from activedpo_lib.shards import SingleProcess
 
@@ -57,10 +58,7 @@ def joined_candidates(candidates: Candidates, processes: SingleProcess) -> Candi
     )
     if candidates.ridge is not None:
         whole = whole._replace(ridge=_mean([part.ridge for part in parts], np.diff(starts)))
-    columns = (
-        "past_phi", "margin", "entropy", "hidden", "past_hidden", "prompt_hidden",
-        "past_prompt_hidden", "target_phi",
-    )  # fmt: skip
+    columns = sorted(MEASURED - {"phi", "ridge"})
     measured = [name for name in columns if getattr(candidates, name) is not None]
     return whole._replace(
         **{name: np.concatenate([getattr(part, name) for part in parts]) for name in measured}
