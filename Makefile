@@ -1,4 +1,4 @@
-# figures · all-figures · test · bench · lab; each first makes .venv from requirements.lock, once.
+# figures · all-figures · test · site · bench · lab; each first makes .venv from requirements.lock, once.
 PYTHON  ?= $(shell command -v python3.11 || command -v python3)
 PROFILE ?= tiny
 SEEDS   ?=
@@ -12,7 +12,7 @@ LINKS   := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 # Where this is set, as in many containers, every kernel would compile torch and transformers anew: 9 s of its time.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: figures all-figures plan status compare reference verify test test-slow test-slurm bench bench-slow audit lab lint bases lock clean
+.PHONY: figures all-figures plan status compare reference verify test test-slow test-slurm bench bench-slow audit site lab lint bases lock clean
 
 # Given or not is the command's to see: an empty one is left out, a bad one is its error.
 BATCH = '$(PROFILE)' $(if $(SEEDS),--seeds '$(SEEDS)')
@@ -60,6 +60,9 @@ lint: $(STAMP)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/nbstripout --verify --extra-keys "metadata.papermill cell.metadata.papermill metadata.language_info" notebooks/*.ipynb
+
+site: $(STAMP)
+	@$(BIN)/python -m activedpo_lib.site.build '$(PROFILE)'
 
 lab: $(STAMP)
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=$(CURDIR) --LabApp.default_url=/lab/tree/notebooks/01_tour.ipynb

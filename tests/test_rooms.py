@@ -11,15 +11,17 @@ from activedpo_lib.store import HOME
 
 LIBRARY = HOME / "activedpo_lib"
 FILES = sorted(path for path in LIBRARY.rglob("*.py") if path != LIBRARY / "__init__.py")
-# root <- {method, tasks, people} <- runs <- study <- batch
+# root <- {method, tasks, people, course} <- runs <- study <- batch <- site
 LEFT = {
     "root": set(),
     "method": {"root"},
     "tasks": {"root"},
     "people": {"root"},
+    "course": {"root"},
     "runs": {"root", "method", "tasks", "people"},
     "study": {"root", "method", "tasks", "people", "runs"},
-    "batch": {"root", "method", "tasks", "people", "runs", "study"},
+    "batch": {"root", "method", "tasks", "people", "course", "runs", "study"},
+    "site": {"root", "method", "tasks", "people", "course", "runs", "study", "batch"},
 }
 MOST_PARAMETERS, MOST_FILES, MOST_LINES, MOST_BODY = 7, 16, 250, 35
 
