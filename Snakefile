@@ -46,6 +46,7 @@ rule all:
         f"{FIGURES}/fig5_win_rate.csv",
         f"{RUNS}/tables/tour.csv",
         f"{RUNS}/tables/world.csv",
+        f"{RUNS}/tables/the_pool_seen.csv",
         [f"{RUNS}/tables/over_optimisation.csv", f"{RUNS}/tables/be_the_oracle.csv"] if KNOWN else [],
 
 
@@ -121,6 +122,19 @@ rule oracle:
     priority: 1000
     resources: gpu=CARDS
     shell: f"{EXECUTE} {{input}} {{log}} {SHARED} -p task {{wildcards.task}} -p table ../{{output}}"
+
+
+# Notebook 24's figure, without the sliders that need a kernel.
+rule the_pool_seen:
+    input:
+        "notebooks/24_the_pool_seen.ipynb",
+        STUDY_CODE,
+        f"{RUNS}/tables/activedpo_{GRID.tasks[0]}_{GRID.models[0]}.csv",
+    output: f"{RUNS}/tables/the_pool_seen.csv"
+    log: f"{RUNS}/notebooks/24_the_pool_seen.ipynb"
+    params: depends_on()
+    resources: gpu=CARDS
+    shell: f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p live False -p table ../{{output}}"
 
 
 # Notebook 23 with the built-in human in the person's place.

@@ -159,7 +159,7 @@ def test_a_batch_is_told_in_a_line_a_job_and_its_last_lines_say_where_things_are
         "executed notebooks: runs/smoke/notebooks/",
         "figures: runs/smoke/figures/",
     ]
-    assert len([line for line in lines if "running: " not in line]) <= 4 + 9  # 9 jobs
+    assert len([line for line in lines if "running: " not in line]) <= 4 + 10  # 10 jobs
 
 
 def test_every_strategy_starts_from_the_same_evaluation_and_labels_alike(smoke):

@@ -12,12 +12,12 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
 from activedpo_lib.store import HOME
+from activedpo_lib.study.drawing.pool_plots import PLOTLY
 from activedpo_lib.study.findings import COMMITTED, finding, source
 from activedpo_lib.study.sentences import SENTENCES
 
 LIBRARY = HOME / "activedpo_lib"
 FINDING = re.compile(r'finding\("(\w+)"\)')
-PLOTLY = "application/vnd.plotly.v1+json"
 FIGURE = """<div id="{name}" style="width:100%;height:{height}px"></div>
 <script src="../_static/plotly.min.js"></script>
 <script>

@@ -5,7 +5,7 @@ import pytest
 
 from activedpo_lib.people.answers import AnswersError
 from activedpo_lib.people.widget import LabelWidget
-from activedpo_lib.study.sitting import BUILT_IN, Sitting, _agreement
+from activedpo_lib.study.live.sitting import BUILT_IN, Sitting, _agreement
 
 
 @pytest.fixture(scope="module")
