@@ -24,12 +24,13 @@ class Verdict:
 
     right: bool
     text: str
+    mark: str = ""
 
     def __bool__(self) -> bool:
         return self.right
 
     def _repr_markdown_(self) -> str:
-        return f"{'✓' if self.right else '✗'} {self.text}"
+        return f"{self.mark or ('✓' if self.right else '✗')} {self.text}"
 
     __repr__ = _repr_markdown_
 
@@ -43,7 +44,7 @@ class Exercise(Protocol):
 
 def waiting(what: str) -> Verdict:
     """Of an exercise without an answer."""
-    return Verdict(False, f"Not answered yet: put {what} in the place of `...`.")
+    return Verdict(False, f"Not answered yet: put {what} in the place of `...`.", "○")
 
 
 @dataclass(frozen=True)

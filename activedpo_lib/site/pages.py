@@ -72,7 +72,7 @@ def _hovering(output: NotebookNode, name: str) -> NotebookNode:
     if figure is None:
         return output
     height = figure["layout"].get("height", 450)
-    parts = {key: json.dumps(figure[key]) for key in ("data", "layout")}
+    parts = {key: json.dumps(figure[key]).replace("<", "\\u003c") for key in ("data", "layout")}
     return new_output(
         "display_data", {"text/html": FIGURE.format(name=name, height=height, **parts)}
     )

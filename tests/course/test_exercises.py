@@ -32,11 +32,8 @@ def test_a_notebook_has_two_exercises_and_their_folded_solutions_are_right(path)
     solved = []
     for cell in tagged(path, "solution"):
         assert cell.metadata["jupyter"] == {"source_hidden": True, "outputs_hidden": True}
-        *before, last = ast.parse(cell.source).body
-        names = {}
-        exec(compile(ast.Module(before, []), path.name, "exec"), names)
-        verdict = eval(compile(ast.Expression(last.value), path.name, "eval"), names)
-        assert verdict.right, verdict
+        assert isinstance(ast.parse(cell.source).body[-1], ast.Assert)  # it shows nothing
+        exec(cell.source, {})
         solved += re.findall(r'check\(\s*"([\d.]+)"', cell.source)
     assert solved == exercises_of(path)
     assert len(solved) >= 2

@@ -22,7 +22,7 @@ def pool(
     """Every pair a point, without picks yet: `show` puts them in."""
     hover = [_hover(*text) for text in texts]
     every = go.Scatter(
-        x=points[:, 0], y=points[:, 1], mode="markers", name="pairs of the pool",
+        x=points[:, 0].tolist(), y=points[:, 1].tolist(), mode="markers", name="pairs of the pool",
         text=hover, hovertemplate="%{text}<br>uncertainty %{marker.color:.3f}<extra></extra>",
         marker={"size": 7, "colorscale": "Viridis", "colorbar": {"title": "uncertainty"}},
     )  # fmt: skip
@@ -32,7 +32,7 @@ def pool(
     )  # fmt: skip
     axes = [f"principal direction {at + 1} of phi ({share:.0%})" for at, share in enumerate(shares)]
     layout = go.Layout(
-        height=520, template="simple_white", legend={"orientation": "h", "y": 1.12},
+        height=540, template="simple_white", legend={"orientation": "h", "y": -0.18},
         xaxis={"title": axes[0]}, yaxis={"title": axes[1]}, margin={"t": 70},
     )  # fmt: skip
     return go.Figure([every, picked], layout)
@@ -46,10 +46,10 @@ def show(
     """
     every, marks = figure.data
     rows = list(picked)
-    every.marker.update(color=values, cmin=0, cmax=most)
+    every.marker.update(color=values.tolist(), cmin=0, cmax=most)
     marks.update(
-        x=np.asarray(every.x)[rows],
-        y=np.asarray(every.y)[rows],
+        x=[every.x[row] for row in rows],
+        y=[every.y[row] for row in rows],
         text=[str(at + 1) for at in range(len(rows))],
         marker_color=COLOURS.get(strategy, "#000000"),
     )

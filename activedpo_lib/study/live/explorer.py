@@ -22,8 +22,7 @@ class Explorer:
 
     def __init__(self, seen: PoolSeen, strategy: str = "activedpo", live: bool = True) -> None:
         self.seen, self.live = seen, live
-        plain = pool_plots.pool(seen.points, seen.shares, seen.texts())
-        self.figure: Any = go.FigureWidget(plain) if live else plain
+        self.figure: Any = pool_plots.pool(seen.points, seen.shares, seen.texts())
         most = min(50, len(seen.pool.pairs))
         own = min(seen.run.params.batch_size, most)
         names = [(LABELS.get(name, name), name) for name in seen.strategies()]
@@ -33,6 +32,9 @@ class Explorer:
         )
         self.batch = widgets.IntSlider(own, 1, most, description="batch")
         self.known = widgets.IntSlider(own, 0, own, description="after pick")
+        self.pick()
+        if live:  # only now: what a FigureWidget is told before it is shown can be lost
+            self.figure = go.FigureWidget(self.figure)
         self.box = widgets.VBox(
             [
                 widgets.HBox([self.strategy, self.ridge]),
@@ -40,7 +42,6 @@ class Explorer:
                 *([self.figure] if live else []),
             ]
         )
-        self.pick()
         for control in (self.strategy, self.ridge, self.batch):
             control.observe(self.pick, "value")
         self.known.observe(self.colour, "value")

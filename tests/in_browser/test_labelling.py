@@ -1,30 +1,17 @@
-"""The labelling widget in JupyterLab, in a real browser (slow; how to install it: CONTRIBUTING.md).
+"""The labelling widget in JupyterLab, in a real browser (slow).
 
 Forty labels by keyboard, the kernel restarted and the tab closed in between: none lost, none twice.
 """
 
-import contextlib
-import os
-import shutil
-import socket
 import statistics
-import subprocess
-import sys
 import time
-import urllib.request
 
-import nbformat
 import pytest
+from in_browser_cases import write_notebook
 
 from activedpo_lib.people.answers import Answers, Question
-from activedpo_lib.store import HOME
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine"),
-]
+pytestmark = pytest.mark.slow
 COUNT = 40
 SCRIPT = "<img src=x onerror=\"document.title='broken in'\"><b>bold</b>"
 CELL = """
@@ -38,51 +25,19 @@ LabelWidget(Labelling(answers, answers.asked("run", 1), "ada", stream=stream(0, 
 
 
 @pytest.fixture
-def lab(tmp_path):
-    """(address of the notebook in a JupyterLab that is up, the file of answers)."""
+def asked(tmp_path):
+    """The file of answers, with forty questions and a notebook beside it that asks them."""
     path = tmp_path / "answers.sqlite"
     long = "word " * 4000
-    asked = [
+    questions = [
         Question(
             f"p{at}", f"prompt {at} {SCRIPT}", f"one {at} {long}", f"two {at} مرحبا", "because"
         )
         for at in range(COUNT)
     ]
-    Answers(path).ask("run", 1, asked)
-    cell = nbformat.v4.new_code_cell(CELL.format(path=str(path)))
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)"}}
-    notebook = nbformat.v4.new_notebook(cells=[cell], metadata=kernel)
-    nbformat.write(notebook, tmp_path / "label.ipynb")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable, "-m", "jupyter", "lab", "--no-browser", "--ServerApp.ip=127.0.0.1",
-        f"--ServerApp.port={port}", f"--ServerApp.root_dir={tmp_path}",
-        "--IdentityProvider.token=t", *(["--allow-root"] if os.getuid() == 0 else []),
-    ]  # fmt: skip
-    environment = os.environ | {"PYTHONPATH": str(HOME), "JUPYTER_CONFIG_DIR": str(tmp_path / "c")}
-    with open(tmp_path / "lab.log", "w") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    address = f"http://127.0.0.1:{port}/lab/tree/label.ipynb?token=t"
-    try:
-        for _ in range(120):
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/api?token=t", timeout=2)
-                break
-            time.sleep(0.5)
-        yield address, path
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-@pytest.fixture
-def browser():
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+    Answers(path).ask("run", 1, questions)
+    write_notebook(tmp_path / "label.ipynb", CELL.format(path=str(path)))
+    return path
 
 
 def shown(browser, address, errors):
@@ -117,8 +72,8 @@ def press(page, path, key, count, rows=None):
     return took
 
 
-def test_forty_labels_by_keyboard_with_a_restart_and_a_closed_tab(lab, browser, tmp_path):
-    address, path = lab
+def test_forty_labels_by_keyboard_with_a_restart_and_a_closed_tab(lab, asked, browser, tmp_path):
+    address, path = lab("label.ipynb"), asked
     errors = []
     page = shown(browser, address, errors)
     assert page.title() != "broken in"
