@@ -67,6 +67,7 @@ STUDIES = {
     "20_is_it_the_labels": (["controls"], ["fig17_controls"], 12),
     "21_replay": (["replay"], ["fig14_replay"], 6),
     "22_decisions": (["decisions"], ["decisions"], 10),
+    "25_fresh_seeds": (["strategies"], ["fig18_fresh_seeds"], 1),  # last: it reads what 19 has run
 }
 if KNOWN:
     STUDIES["13_proposition_1"] = (["proposition"], ["fig6_proposition_1"], 4)

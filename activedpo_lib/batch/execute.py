@@ -118,6 +118,7 @@ def execute(
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     # One thread a job: two jobs on two cores beat one job on two, and the sums come out the same.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")  # a bar is for somebody who looks; a batch has lines
     with (
         _locked(output),
         hold_gpus(LOCKS, gpus, jobs_per_gpu),

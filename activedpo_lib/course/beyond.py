@@ -159,6 +159,21 @@ EXERCISES: dict[str, Exercise] = {
             0.3: "Divide by what could have been gained beyond chance.",
         },
     ),
+    "25.1": Choice(
+        "they were lucky too",
+        {
+            "they were lucky too": "The best of many is chosen for its worth and for its luck.",
+            "the seeds are harder": "A seed is drawn as any other; Random meets the same ones.",
+        },
+    ),
+    "25.2": Number(
+        22 * 0.025,
+        "Half of the five in a hundred that miss zero by chance lie above it.",
+        {
+            22 * 0.05: "That counts those below Random as well.",
+            0.025: "That is one strategy's chance; there are 22.",
+        },
+    ),
     "24.1": Choice(
         "the longest",
         {

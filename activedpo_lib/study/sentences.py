@@ -9,6 +9,7 @@ from pathlib import Path
 
 from activedpo_lib.study import picks, statistics
 from activedpo_lib.study import sentences_beyond as beyond
+from activedpo_lib.study.comparisons import fresh
 from activedpo_lib.study.scarcity import sentences as scarcity
 from activedpo_lib.study.statistics import effects, last_differences, last_round, saved_table
 from activedpo_lib.study.wording import (
@@ -159,4 +160,5 @@ SENTENCES: dict[str, Callable[[Path], str]] = {
     "20_is_it_the_labels": scarcity.is_it_the_labels,
     "21_replay": beyond.replay,
     "22_decisions": beyond.decisions,
+    "25_fresh_seeds": fresh.sentence,
 }

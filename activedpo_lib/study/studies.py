@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from tqdm.auto import tqdm
 
 from activedpo_lib.params import PROFILES, ParamsError, load_grid, load_params, read_profile
 from activedpo_lib.schema import Params
@@ -46,6 +47,7 @@ FIGURES = MappingProxyType(
         "20_is_it_the_labels": ("fig17_controls",),
         "21_replay": ("fig14_replay",),
         "22_decisions": ("decisions",),
+        "25_fresh_seeds": ("fig18_fresh_seeds",),
     }
 )  # notebook: the figures that it makes
 
@@ -106,19 +108,19 @@ class Study:
         )
 
     def run(self, log: Callable[[str], None] = print) -> pd.DataFrame:
-        """The tidy table of all runs, one row a round; `variant` says which. A finished round is
-        read, not run again; where another process is at a run, waits for it: studies share runs.
+        """The tidy table of all runs, one row a round; a finished round is read, not run again, and
+        a run that another process is at is waited for. A bar shows the time left, but in a batch.
         """
         from activedpo_lib.runs.launch import run_rounds  # brings torch, which plans do not need
 
-        tables = []
-        for seed in self.seeds:  # stopped at any time, the variants have the same seeds, or nearly
-            for (_, _, variant, _), params in self.cells.items():
-                found = run_rounds(params, seed, self.root, log=_silent, patience=float("inf"))
-                found.insert(2, "variant", variant)
-                tables.append(found)
-            done = f"{len(tables)} of {len(self.seeds) * len(self.cells)} runs"
-            log(f"{self.name}, seed {seed}: {done}")
+        # Seed by seed: stopped at any time, the variants have the same seeds, or nearly.
+        tables, jobs = [], list(product(self.seeds, self.cells.items()))
+        for seed, ((_, _, variant, _), params) in tqdm(jobs, desc=self.name, unit="run"):
+            found = run_rounds(params, seed, self.root, log=_silent, patience=float("inf"))
+            found.insert(2, "variant", variant)
+            tables.append(found)
+            if len(tables) % len(self.cells) == 0:
+                log(f"{self.name}, seed {seed}: {len(tables)} of {len(jobs)} runs")
         return pd.concat(tables, ignore_index=True)
 
     def runs(self, seeds: Iterable[int] | None = None) -> Iterator[tuple[dict, "Run"]]:
@@ -180,9 +182,7 @@ def made_by(figure: str) -> str:
 
 
 def changes(name: str) -> pd.DataFrame:
-    """What each variant of the study's file changes, a row a variant; the number of rounds, which
-    all share, left out.
-    """
+    """What each variant of the study's file changes, a row a variant; rounds are left out."""
     variants = read_profile(STUDIES / f"{name}.yaml")["variants"]
     own = {v: [f"{k}: {x}" for k, x in of.items() if k != "rounds"] for v, of in variants.items()}
     return pd.DataFrame([{"variant": v, "changed": ", ".join(said)} for v, said in own.items()])

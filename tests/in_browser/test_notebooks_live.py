@@ -46,7 +46,7 @@ def test_a_slider_of_the_explorer_moves_the_picks(lab, browser, tmp_path):
     count = len(page.evaluate(numbers))
     assert count > 1
     points = page.locator(".js-plotly-plot .scatterlayer .trace").first.locator(".point")
-    assert points.count() > 10 * count  # the pool is on the screen, not the picks alone
+    assert points.count() > 3 * count  # the pool is on the screen, not the picks alone
     handle = page.locator(".widget-slider .noUi-handle").nth(2)  # after pick
     handle.scroll_into_view_if_needed()
     handle.focus()
@@ -57,6 +57,6 @@ def test_a_slider_of_the_explorer_moves_the_picks(lab, browser, tmp_path):
     title = "document.querySelector('.js-plotly-plot .gtitle').textContent"
     page.select_option(".widget-dropdown select", label="Random")
     page.wait_for_function(f"{title}.includes('Random')")
-    assert points.count() > 10 * count
+    assert points.count() > 3 * count
     page.screenshot(path=str(tmp_path / "explorer.png"))
     assert not broken
