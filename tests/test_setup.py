@@ -64,10 +64,15 @@ def import_names(lines):
 
 def test_the_dependencies_are_what_the_library_imports():
     files = set(HOME.glob("activedpo_lib/**/*.py"))
-    notebooks = {*HOME.glob("activedpo_lib/batch/*.py"), HOME / "activedpo_lib/people/widget.py"}
+    site = set(HOME.glob("activedpo_lib/site/*.py"))
+    widgets = ("people/widget.py", "study/live/explorer.py", "study/drawing/pool_plots.py")
+    notebooks = {*HOME.glob("activedpo_lib/batch/*.py")}
+    notebooks |= {HOME / "activedpo_lib" / name for name in widgets}
     core = import_names(PROJECT["dependencies"])
-    assert packages_imported(files - notebooks) == core
-    assert packages_imported(notebooks) <= core | import_names(EXTRAS["notebooks"])
+    assert packages_imported(files - notebooks - site) == core
+    shown = core | import_names(EXTRAS["notebooks"])
+    assert packages_imported(notebooks) <= shown
+    assert packages_imported(site) <= shown | import_names(EXTRAS["site"])
 
 
 def test_environment_yml_is_condas_and_uses_the_lock():
@@ -79,7 +84,7 @@ def test_environment_yml_is_condas_and_uses_the_lock():
     assert python == "python=3.11"
     assert PROJECT["requires-python"] == ">=3.11,<3.12"
     pip = next(d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
-    assert pip == ["-c requirements.lock", "-e .[notebooks,dev,sbert]"]
+    assert pip == ["-c requirements.lock", "-e .[notebooks,site,dev,sbert]"]
 
 
 @pytest.fixture(scope="module")
@@ -164,8 +169,8 @@ def test_no_committed_file_names_a_registry_host_or_a_machine_path():
             assert not forbidden.search(path.read_text(encoding="utf-8", errors="replace")), name
 
 
-def test_the_readmes_table_names_every_decision():
-    text = (HOME / "README.md").read_text()
+def test_the_table_names_every_decision():
+    text = (HOME / "docs" / "decisions.md").read_text()
     assert all(f"| D{n} |" in text for n in range(1, 17))
     code = "".join(
         path.read_text()

@@ -27,7 +27,7 @@ def use_mathml(app: Any) -> None:
 
 
 def _inline(writer: Any, node: Any) -> None:
-    writer.body.append(mathml(node.astext()))
+    writer.body.append(f'<span class="math-inline">{mathml(node.astext())}</span>')
     _skip()
 
 

@@ -112,4 +112,4 @@ def test_the_pool_hovers_on_the_page(site, browser):
     page.locator(".js-plotly-plot").scroll_into_view_if_needed()
     page.locator(".scatterlayer path.point").nth(5).hover(force=True)
     page.wait_for_selector(".hoverlayer .hovertext")
-    assert "uncertainty" in page.inner_text(".hoverlayer .hovertext")
+    assert "uncertainty" in page.text_content(".hoverlayer .hovertext")

@@ -79,7 +79,8 @@ def test_an_unknown_name_lists_the_known_ones():
         importlib.import_module("activedpo_lib.run_round")
 
 
-def test_the_readme_lists_the_public_names():
-    readme = (HOME / "README.md").read_text(encoding="utf-8")
+def test_the_page_on_strategies_lists_the_public_names():
+    page = HOME / "docs" / "how" / "strategy.md"
+    readme = page.read_text(encoding="utf-8")
     listed = re.search(r"Public names: (.*?)\.\s", readme, re.S)[1]
     assert set(re.findall(r"`(\w+)`", listed)) == set(activedpo_lib.__all__)
