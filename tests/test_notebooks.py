@@ -78,6 +78,7 @@ def check_executed(source):
     for path in executed:
         cells = nbformat.read(path, 4).cells
         assert not [o for c in cells for o in c.get("outputs", []) if o.output_type == "error"]
+        assert "%|" not in str([c.get("outputs") for c in cells]), "a bar in a batch"
         assert any("image/png" in o.get("data", {}) for c in cells for o in c.get("outputs", [])), (
             "no figure"
         )

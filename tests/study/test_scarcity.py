@@ -94,3 +94,39 @@ def test_the_figures_show_every_variant():
     assert said == {*names, "step x2"}
     drawn = scarcity_plots.controls(table({"oracle": (0.3, 0.5), "coin": (0.1, 0.2)}), "a title")
     assert len(drawn.axes) == 1
+
+
+def moved():
+    """Update sizes, two seeds: ActiveDPO moved as far as Random with its larger step."""
+    rows = []
+    for strategy, variant, kl, reward in (
+        ("random", "oracle", 1.0, 0.2),
+        ("activedpo", "oracle", 2.0, 0.3),
+        ("random", "step x2", 2.0, 0.3),
+        ("random", "coin", 9.0, 9.0),
+    ):
+        for seed, noise in ((0, 0.01), (1, -0.01)):
+            rows.append(
+                {"task": "tldr", "model": "llama", "variant": variant, "strategy": strategy,
+                 "seed": seed, "round": 2, "kl": kl + noise * kl, "change_norm": kl,
+                 "reward": reward + noise * kl, "utility": np.nan}
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_how_far_a_policy_moved_is_said_beside_randoms_larger_step(tmp_path):
+    ends = {"oracle": (0.5, 0.7), "own prediction": (0.3, 0.4), "coin": (0.1, 0.1)}
+    table(ends).to_csv(tmp_path / "fig17_controls.csv")
+    assert "KL" not in sentences.is_it_the_labels(tmp_path)
+    moved().to_csv(tmp_path / "fig17_controls_update_size.csv")
+    said = sentences.is_it_the_labels(tmp_path)
+    assert "ActiveDPO, tldr (+1.00 ± 0.13)" in said
+    assert "Random, step x2, tldr (+1.00 ± 0.13)" in said
+    assert "True utility" not in said  # it is not known in this table
+
+
+def test_the_picture_of_update_sizes_leaves_out_labels_that_are_not_the_oracles():
+    figure = scarcity_plots.reward_by_kl(moved(), "a title")
+    said = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert said == {"Random, usual step", "ActiveDPO, usual step", "Random, step x2"}
+    assert len(figure.axes) == 1  # the truth is not known

@@ -30,7 +30,7 @@ def elasticity(table: pd.DataFrame, title: str) -> Figure:
             plots.curves(own, measure_of(table), ax, "variant", looks, x)
             ax.set(title=f"{task}, {own['model'].iloc[0]}")
             ax.set_xlabel("optimiser steps" if x == "steps" else "labels")
-    return _with_legend(figure, title, table)
+    return _with_legend(figure, title, plots.seeds_note(table))
 
 
 def controls(table: pd.DataFrame, title: str) -> Figure:
@@ -46,10 +46,36 @@ def controls(table: pd.DataFrame, title: str) -> Figure:
             own = table[(table["task"] == task) & (table["strategy"] == name)]
             plots.curves(own, measure_of(table), ax, "variant", looks)
             ax.set(title=f"{plots.LABELS.get(name, name)}: {task}, {own['model'].iloc[0]}")
-    return _with_legend(figure, title, table)
+    return _with_legend(figure, title, plots.seeds_note(table))
 
 
-def _with_legend(figure: Figure, title: str, table: pd.DataFrame) -> Figure:
+def reward_by_kl(sizes: pd.DataFrame, title: str) -> Figure:
+    """How far each policy moved and what for: a row a measure, a column a task; a small point a
+    seed, a large one their mean. sizes: of `update_table`; variants that train on the oracle's
+    labels alone: its usual step and other steps.
+    """
+    tasks = list(dict.fromkeys(sizes["task"]))
+    measures = [name for name in (measure_of(sizes), "utility") if sizes[name].notna().all()]
+    size = (4.4 * len(tasks) + 0.6, 2.9 * len(measures) + 0.9)
+    figure, axes = plt.subplots(
+        len(measures), len(tasks), figsize=size, squeeze=False, layout="constrained"
+    )
+    kept = sizes[~sizes["variant"].isin(("own prediction", "coin"))]
+    marks = dict(zip(dict.fromkeys(kept["variant"]), "Dv^os", strict=False))
+    for measure, row in zip(measures, axes, strict=True):
+        for task, ax in zip(tasks, row, strict=True):
+            for (name, variant), own in kept[kept["task"] == task].groupby(
+                ["strategy", "variant"], sort=False
+            ):
+                look = {"color": plots.COLOURS[name], "marker": marks[variant], "linestyle": ""}
+                label = f"{plots.LABELS[name]}, {'usual step' if variant == 'oracle' else variant}"
+                ax.plot(own["kl"], own[measure], markersize=3, alpha=0.5, **look)
+                ax.plot(own["kl"].mean(), own[measure].mean(), markersize=8, label=label, **look)
+            ax.set(title=task, xlabel="KL to pi_SFT (nats a response)", ylabel=plots.AXES[measure])
+    return _with_legend(figure, title, "a small point a seed, a large one their mean")
+
+
+def _with_legend(figure: Figure, title: str, note: str) -> Figure:
     entries: dict[str, object] = {}
     for ax in figure.axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
@@ -57,5 +83,5 @@ def _with_legend(figure: Figure, title: str, table: pd.DataFrame) -> Figure:
     figure.legend(
         entries.values(), entries.keys(), loc="outside lower center", ncols=4, frameon=False
     )
-    figure.suptitle(f"{title}\n{plots.seeds_note(table)}", fontsize="medium")
+    figure.suptitle(f"{title}\n{note}", fontsize="medium")
     return figure

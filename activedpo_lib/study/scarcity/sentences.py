@@ -2,6 +2,7 @@
 the labels?
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -94,4 +95,33 @@ def is_it_the_labels(folder: Path) -> str:
     every = {strategy: np.concatenate(list(found.values())) for strategy, found in taught.items()}
     count = counted(every, 1, "strategy", "strategies")
     head = f"the oracle's labels end above self-made ones for {count}."
-    return paragraphs(headline(every, head), *parts)
+    return paragraphs(headline(every, head), *parts, *_moved(folder))
+
+
+def _moved(folder: Path) -> Iterator[str]:
+    """How far the policies moved, where it was measured: KL to pi_SFT, and Random's at its larger
+    step.
+    """
+    if not (folder / "fig17_controls_update_size.csv").is_file():
+        return
+    sizes = saved_table(folder, "fig17_controls_update_size")
+    keys = ["task", "model", "seed"]
+    usual = sizes[sizes["variant"] == "oracle"].set_index(keys)
+    random = usual[usual["strategy"] == "random"]
+    larger = sizes[(sizes["variant"] == "step x2") & (sizes["strategy"] == "random")]
+    compared = {
+        name_of(n): own for n, own in usual.groupby("strategy", sort=False) if n != "random"
+    }
+    compared["Random, step x2"] = larger.set_index(keys)
+    for column, what in (
+        ("kl", "KL to pi_SFT (nats a response)"),
+        ("reward", "Oracle reward (logits)"),
+        ("utility", "True utility"),
+    ):
+        if sizes[column].notna().all():
+            cells = {
+                f"{name}, {task}": apart.to_numpy()
+                for name, own in compared.items()
+                for task, apart in (own[column] - random[column]).groupby(level="task", sort=False)
+            }
+            yield stands(cells, f"{what} after the last round", "Random at the usual step")
