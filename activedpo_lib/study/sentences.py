@@ -10,6 +10,7 @@ from pathlib import Path
 from activedpo_lib.study import picks, statistics
 from activedpo_lib.study import sentences_beyond as beyond
 from activedpo_lib.study.comparisons import fresh
+from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.scarcity import sentences as scarcity
 from activedpo_lib.study.statistics import effects, last_differences, last_round, saved_table
 from activedpo_lib.study.wording import (
@@ -42,7 +43,10 @@ def main_results(folder: Path) -> str:
         parts += [headline(cells, head), stands(cells, what, "Random")]
     others = effects(folder, "fig1_reward", "reward", "strategy", "random")
     rest = {n: values for n, values in others.items() if not n.startswith("ActiveDPO")}
-    return paragraphs(*parts, stands(rest, f"{REWARD}, the other strategies", "Random"))
+    apart = last_differences(saved_table(folder, "fig1_reward"), "reward", "strategy", "random")
+    others = stands(rest, f"{REWARD}, the other strategies", "Random")
+    own = [values for (_, _, name), values in apart.items() if name == "activedpo"]
+    return paragraphs(*parts, others, power_line(own))
 
 
 def model_dependence(folder: Path) -> str:
@@ -87,6 +91,7 @@ def normalisation(folder: Path) -> str:
     return paragraphs(
         headline(cells, head),
         stands(cells, REWARD, "normalising each response"),
+        power_line(cells.values()),
         itemised(none, "Picks without normalisation are longer than their pool, in tokens, by"),
         itemised(signs, "Rank correlation of a response's length and its gradient's norm"),
         itemised(right, "Share of the other pairs ordered right, after labels on such pairs"),
@@ -106,6 +111,7 @@ def projection(folder: Path) -> str:
     return paragraphs(
         headline(cells, f"{count} ended level with the default in reward."),
         stands(cells, REWARD, "the default"),
+        power_line(cells.values()),
         itemised(shares, f"Log-determinant of the {kind}'s picks, that of exact picks being 1"),
     )
 

@@ -40,6 +40,7 @@ def v_ablation(folder: Path) -> str:
     return paragraphs(
         headline(cells, f"{counted(cells, -1, 'ablation')} ended below the paper's V in reward."),
         stands(cells, REWARD, "the paper's V"),
+        power_line(cells.values()),
         itemised(
             each, f"Of a batch of {batch}, picks on a prompt that it has already, mean of rounds"
         ),
@@ -121,6 +122,7 @@ def when_it_pays(folder: Path) -> str:
         headline(last, head),
         stands(last, REWARD, "Random"),
         stands(mean, "Oracle reward, mean of the rounds (logits)", "Random"),
+        power_line(last.values()),
     )
 
 
@@ -180,6 +182,7 @@ def replay(folder: Path) -> str:
     return paragraphs(
         headline(cells, f"{count} ended above Random in agreement."),
         stands(cells, what, "Random", 3),
+        power_line(cells.values(), "agreement"),
         f"All end between {plain(ends.min())} and {plain(ends.max())}.",
         itemised(each, "Labels needed to reach Random's last level"),
     )
@@ -193,7 +196,8 @@ def decisions(folder: Path) -> str:
         f"Of {len(cells)} changes, {level} ended level with the default in reward, {below} below "
         f"and {above} above."
     )
-    return paragraphs(headline(cells, head), stands(cells, REWARD, "the default"))
+    seen = power_line(cells.values())
+    return paragraphs(headline(cells, head), stands(cells, REWARD, "the default"), seen)
 
 
 def _count(cells: Mapping[str, np.ndarray], wanted: int) -> str:
