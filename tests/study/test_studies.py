@@ -22,7 +22,7 @@ from activedpo_lib.study import studies
 from activedpo_lib.study.studies import Study, load_study, study_names
 
 
-@pytest.mark.parametrize("profile", ["tiny", "smoke", "files", "small", "paper"])
+@pytest.mark.parametrize("profile", ["tiny", "smoke", "files", "small", "paper", "qwen3"])
 def test_every_study_is_possible_under_every_profile(profile):
     for name in study_names():
         study = load_study(name, profile)
