@@ -83,6 +83,8 @@ rule all_figures:
         [f"{FIGURES}/{figure}.csv" for _, figures, _ in STUDIES.values() for figure in figures],
 
 
+# As many again as chose the strategies, after them.
+FRESH = {"25_fresh_seeds": f" -p fresh_seeds '{[len(SEEDS) + seed for seed in SEEDS]}'"}
 for notebook, (names, figures, minutes) in sorted(STUDIES.items()):
     rule:
         name: notebook[3:]
@@ -95,7 +97,7 @@ for notebook, (names, figures, minutes) in sorted(STUDIES.items()):
         log: f"{RUNS}/notebooks/{notebook}.ipynb"
         params: study_key(names)
         resources: gpu=CARDS
-        shell: f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p seeds '{SEEDS}' -p figures ../{FIGURES}"
+        shell: f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p seeds '{SEEDS}' -p figures ../{FIGURES}{FRESH.get(notebook, '')}"
 
 
 rule world:

@@ -12,11 +12,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from tqdm.auto import tqdm
 
 from activedpo_lib.params import PROFILES, ParamsError, load_grid, load_params, read_profile
 from activedpo_lib.schema import Params
 from activedpo_lib.store import provenance, write_json, write_table
+from activedpo_lib.study.live.bar import bar
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -115,7 +115,7 @@ class Study:
 
         # Seed by seed: stopped at any time, the variants have the same seeds, or nearly.
         tables, jobs = [], list(product(self.seeds, self.cells.items()))
-        for seed, ((_, _, variant, _), params) in tqdm(jobs, desc=self.name, unit="run"):
+        for seed, ((_, _, variant, _), params) in bar(jobs, self.name):
             found = run_rounds(params, seed, self.root, log=_silent, patience=float("inf"))
             found.insert(2, "variant", variant)
             tables.append(found)

@@ -164,3 +164,14 @@ def test_changes_are_those_of_the_file_without_the_rounds():
     found = studies.changes("decisions").set_index("variant")["changed"]
     assert found["D2 ridge 0.1"] == "selection.ridge: 0.1"
     assert found["default"] == ""
+
+
+def test_a_bar_is_for_somebody_who_looks(monkeypatch, capsys):
+    from activedpo_lib.study.live.bar import bar
+
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    assert list(bar([1, 2], "here")) == [1, 2]
+    assert "here: 100%" in capsys.readouterr().err
+    monkeypatch.setenv("TQDM_DISABLE", "1")  # as `batch.execute` sets it
+    assert list(bar([1, 2], "here")) == [1, 2]
+    assert not capsys.readouterr().err

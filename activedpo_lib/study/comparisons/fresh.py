@@ -32,18 +32,16 @@ def leaders(results: pd.DataFrame, count: int = 3) -> list[str]:
 
 
 def on_fresh_seeds(study: Study, strategies: Sequence[str], seeds: Sequence[int]) -> Study:
-    """The study with these strategies and Random alone, on other seeds: as many after its last one
-    where none are given. Raises ValueError where a seed was used to choose.
+    """The study with these strategies and Random alone, on other seeds. Raises ValueError where a
+    seed was used to choose.
     """
-    count, last = len(study.seeds), max(study.seeds)
-    fresh = tuple(seeds) or tuple(range(last + 1, last + 1 + count))
-    if seen := sorted(set(fresh) & set(study.seeds)):
+    if seen := sorted(set(seeds) & set(study.seeds)):
         raise ValueError(
             f"expected fresh seeds, got {seen}, on which the strategies were chosen; leave them out"
         )
     asked = {BASELINE, *strategies}
     cells = {cell: params for cell, params in study.cells.items() if cell[3] in asked}
-    return replace(study, cells=MappingProxyType(cells), seeds=fresh)
+    return replace(study, cells=MappingProxyType(cells), seeds=tuple(seeds))
 
 
 def over_cells(results: pd.DataFrame, measure: str) -> dict[str, np.ndarray]:
