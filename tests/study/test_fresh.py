@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ttest_1samp
 
 from activedpo_lib.method.formulas import interval
 from activedpo_lib.study.comparisons import fresh
@@ -57,11 +58,30 @@ def test_the_mean_over_cells_has_one_number_a_seed():
     assert set(found) == {"k_center", "margin", "apo"}
 
 
+def test_the_pooled_verdicts_are_corrected_for_all_of_them():
+    table = results(noise=0.1)
+    found = fresh.pooled_verdicts(table, ["reward"]).set_index("strategy")
+    p = [ttest_1samp(values, 0).pvalue for values in fresh.over_cells(table, "reward").values()]
+    assert np.allclose(found["p corrected"], holm_written_out(p))
+    assert found.loc["k_center", "verdict"] == "above Random"
+
+
+def holm_written_out(p):
+    """Holm's correction, written out."""
+    order, worst, found = np.argsort(p), 0.0, np.empty(len(p))
+    for rank, at in enumerate(order):
+        worst = max(worst, min(1.0, (len(p) - rank) * p[at]))
+        found[at] = worst
+    return found
+
+
 def test_the_finding_says_what_was_established_and_of_what_kind(tmp_path):
     table = results(noise=0.02)
     table.to_csv(tmp_path / "fig18_fresh_seeds.csv", index=False)
     text = fresh.sentence(tmp_path)
-    assert "k-center ended above Random in 2 of 2 cells in reward" in text
+    assert "k-center ended above Random in reward and true utility" in text
+    assert "margin ended above" not in text
+    assert "k-center: 2 of 2 in reward and 2 of 2 in true utility" in text
     mean, half = interval(fresh.over_cells(table, "reward")["apo"])
     assert f"APO ({mean:+.2f} ± {half:.2f})" in text
     one = results(seeds=[0])

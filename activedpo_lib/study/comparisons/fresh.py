@@ -12,13 +12,24 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from activedpo_lib.study.comparisons.corrected import corrected_verdicts
+from activedpo_lib.method.formulas import interval
+from activedpo_lib.study.comparisons.corrected import (
+    WHENS,
+    corrected_verdict,
+    corrected_verdicts,
+    holm,
+    paired_p,
+)
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.statistics import last_differences, saved_table
 from activedpo_lib.study.studies import Study
-from activedpo_lib.study.wording import name_of, paragraphs, stands
+from activedpo_lib.study.wording import itemised, joined, name_of, paragraphs, stands
 
 BASELINE = "random"
+WHAT = {
+    "reward": "Oracle reward after the last round (logits)",
+    "utility": "True utility after the last round",
+}
 
 
 def leaders(results: pd.DataFrame, count: int = 3) -> list[str]:
@@ -56,38 +67,61 @@ def over_cells(results: pd.DataFrame, measure: str) -> dict[str, np.ndarray]:
     }
 
 
+def pooled_verdicts(results: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
+    """Each strategy's mean difference to Random over tasks and models, a row a (strategy, measure):
+    mean, ± (half the 95 % interval over seeds), p corrected (Holm, over all rows), verdict.
+    """
+    found = {
+        (name, measure): values
+        for measure in measures
+        for name, values in over_cells(results, measure).items()
+    }
+    rows = pd.DataFrame(list(found), columns=["strategy", "measure"])
+    rows[["mean", "±"]] = [interval(values) for values in found.values()]
+    rows["p corrected"] = holm([paired_p(values) for values in found.values()])
+    pairs = zip(rows["mean"], rows["p corrected"], strict=True)
+    rows["verdict"] = [corrected_verdict(mean, p) for mean, p in pairs]
+    return rows
+
+
 def sentence(folder: Path) -> str:
     """Figure 18 in words."""
     table = saved_table(folder, "fig18_fresh_seeds")
     if table["seed"].nunique() < 2:
         return "**One fresh seed: nothing is judged.**"
     measures = ["reward"] + ["utility"] * bool(table["utility"].notna().all())
-    parts = [_headline(table, measures)]
-    what = {
-        "reward": "Oracle reward after the last round (logits), mean over tasks and models",
-        "utility": "True utility after the last round, mean over tasks and models",
-    }
+    parts = [_headline(pooled_verdicts(table, measures))]
     for measure in measures:
         named = {name_of(n): values for n, values in over_cells(table, measure).items()}
-        parts.append(stands(named, what[measure], "Random"))
+        parts.append(stands(named, f"{WHAT[measure]}, mean over tasks and models", "Random"))
     for measure in measures:
         apart = last_differences(table, measure, "strategy", BASELINE)
         cells = {f"{name_of(n)}, {task}, {model}": v for (task, model, n), v in apart.items()}
-        each = "Oracle reward" if measure == "reward" else "True utility"
-        parts.append(stands(cells, f"{each}, each task and model", "Random"))
+        parts.append(stands(cells, f"{WHAT[measure]}, each task and model", "Random"))
+    parts.append(_cell_by_cell(table, measures))
     apart = last_differences(table, "reward", "strategy", BASELINE)
-    return paragraphs(*parts, power_line(list(apart.values()), "reward"))
+    return paragraphs(*parts, power_line(apart.values()))
 
 
-def _headline(table: pd.DataFrame, measures: Sequence[str]) -> str:
+def _cell_by_cell(table: pd.DataFrame, measures: Sequence[str]) -> str:
+    """The same, stricter: corrected for every cell, in how many a strategy is above Random."""
     found = corrected_verdicts(table, measures)
-    last = found[found["when"] == "last round"]
-    told = []
+    last = found[found["when"] == WHENS[0]]
+    counts = {}
     for name, own in last.groupby("strategy", sort=False):
         above = own["verdict"].str.startswith("above").groupby(own["measure"], sort=False)
-        words = {"reward": "in reward", "utility": "in true utility"}
-        counts = [
-            f"{int(one.sum())} of {len(one)} cells {words[str(measure)]}" for measure, one in above
-        ]
-        told.append(f"{name_of(str(name))} ended above Random in {' and '.join(counts)}")
-    return f"**On fresh seeds, corrected: {'; '.join(told)}.**"
+        told = [f"{int(n.sum())} of {len(n)} in {'true ' * (m == 'utility')}{m}" for m, n in above]
+        counts[name_of(str(name))] = joined(told)
+    return itemised(counts, "Cells in which each is above Random, corrected for all cells")
+
+
+def _headline(pooled: pd.DataFrame) -> str:
+    above = pooled[pooled["verdict"] == "above Random"]
+    if above.empty:
+        return "**On fresh seeds, corrected, none of the strategies that led ended above Random.**"
+    words = {"reward": "reward", "utility": "true utility"}
+    told = [
+        f"{name_of(str(name))} ended above Random in {joined([words[m] for m in own['measure']])}"
+        for name, own in above.groupby("strategy", sort=False)
+    ]
+    return f"**On fresh seeds, over all tasks and models, corrected: {joined(told)}.**"
