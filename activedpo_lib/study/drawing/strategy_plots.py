@@ -42,7 +42,6 @@ def all_strategies(found: pd.DataFrame, title: str, room: Room | None = None) ->
             _panel(own, list(order), ax, line)
             ax.set_title(", ".join(cell))
             ax.set_xlabel(f"difference in {plots.AXES[measure].removeprefix('mean ')}")
-    axes[0, 0].invert_yaxis()  # shared: the best on top of every panel
     _legend(figure, axes[0, 0], bool(room))
     seeds = found["seeds"].min()
     wide = "intervals simultaneous (95 %), cut at the frame"
@@ -73,7 +72,7 @@ def _panel(own: pd.DataFrame, order: list[str], ax: Axes, room: float | None) ->
     shown = np.abs([*last["difference"], *mean["difference"], room or 0.0]).max()
     ax.set_xlim(-REACH * shown, REACH * shown)
     ax.set_yticks(range(len(order)), [plots.LABELS.get(name, name) for name in order])
-    ax.margins(y=0.03)
+    ax.set_ylim(len(order) - 0.4, -0.6)  # the best on top
 
 
 def _legend(figure: Figure, ax: Axes, room: bool) -> None:
