@@ -84,6 +84,7 @@ def _write_claims(folder: Path) -> None:
     folder.mkdir()
     parts = {
         "figure1": claims.caption(),
+        "found": claims.found(),
         "claims": claims.markdown(claims.all_claims()),
         "beyond": claims.beyond(),
     }

@@ -158,15 +158,37 @@ def caption(folder: Path | str = COMMITTED) -> str:
     )
 
 
+FOUND = {
+    "06_label_elasticity": "Do labels limit learning here?",
+    "07_room": "How much could any choice of labels gain?",
+    "08_main_results": "Does ActiveDPO gain it?",
+    "25_fresh_seeds": "Does any strategy, on seeds that had no part in choosing it?",
+    "20_is_it_the_labels": "Is it the labels?",
+}
+
+
+def found(folder: Path | str = COMMITTED) -> str:
+    """The README's first screen: the questions in their order, and the headline of each answer."""
+    lines = [
+        f"- *{question}* {_headline(notebook, folder)} (Notebook {notebook[:2]}.)"
+        for notebook, question in FOUND.items()
+    ]
+    return "\n".join(lines)
+
+
+def _headline(notebook: str, folder: Path | str) -> str:
+    text = sentences.SENTENCES[notebook](Path(folder)).split("**")[1].removesuffix(":")
+    return text[0].upper() + text[1:]
+
+
 def beyond(folder: Path | str = COMMITTED) -> str:
     """The README's "Beyond the paper": the headline of each finding."""
     lines = []
     for notebook in BEYOND:
-        headline = sentences.SENTENCES[notebook](Path(folder)).split("**")[1]
-        lines.append(f"- **{notebook[:2]}** {headline.removesuffix(':')}")
+        lines.append(f"- **{notebook[:2]}** {_headline(notebook, folder)}")
     return "Beyond the paper, each in its notebook:\n\n" + "\n".join(lines)
 
 
 if __name__ == "__main__":
-    print(caption(), markdown(all_claims()), beyond(), source("08_main_results", COMMITTED),
-          sep="\n\n")  # fmt: skip
+    whose = source("08_main_results", COMMITTED)
+    print(caption(), found(), markdown(all_claims()), beyond(), whose, sep="\n\n")

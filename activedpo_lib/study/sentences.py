@@ -18,6 +18,7 @@ from activedpo_lib.study.wording import (
     counted,
     headline,
     itemised,
+    name_of,
     number,
     paragraphs,
     plain,
@@ -46,7 +47,10 @@ def main_results(folder: Path) -> str:
     apart = last_differences(saved_table(folder, "fig1_reward"), "reward", "strategy", "random")
     others = stands(rest, f"{REWARD}, the other strategies", "Random")
     own = [values for (_, _, name), values in apart.items() if name == "activedpo"]
-    return paragraphs(*parts, others, power_line(own))
+    pooled = fresh.over_cells(saved_table(folder, "fig1_reward"), "reward")
+    named = {name_of(name): values for name, values in pooled.items()}
+    together = stands(named, f"{REWARD}, mean over tasks and models", "Random")
+    return paragraphs(*parts, together, others, power_line(own))
 
 
 def model_dependence(folder: Path) -> str:

@@ -120,8 +120,8 @@ def _headline(pooled: pd.DataFrame) -> str:
     if above.empty:
         return "**On fresh seeds, corrected, none of the strategies that led ended above Random.**"
     words = {"reward": "reward", "utility": "true utility"}
-    told = [
-        f"{name_of(str(name))} ended above Random in {joined([words[m] for m in own['measure']])}"
-        for name, own in above.groupby("strategy", sort=False)
-    ]
-    return f"**On fresh seeds, over all tasks and models, corrected: {joined(told)}.**"
+    alike: dict[str, list[str]] = {}
+    for name, own in above.groupby("strategy", sort=False):
+        alike.setdefault(joined([words[m] for m in own["measure"]]), []).append(name_of(str(name)))
+    told = [f"{joined(names)} in {measures}" for measures, names in alike.items()]
+    return f"**On fresh seeds, corrected, these ended above Random: {'; '.join(told)}.**"
