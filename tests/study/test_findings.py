@@ -22,7 +22,7 @@ def one_seed(tmp_path):
     for path in COMMITTED.glob("*.csv"):
         table = pd.read_csv(path)
         if "seed" in table:
-            table = table[table["seed"] == 0]
+            table = table[table["seed"] == table["seed"].min()]
         if "task" in table and "round" in table and path.stem != "timings":
             table = table[table["task"] == table["task"].iloc[-1]]
         table.to_csv(tmp_path / path.name, index=False)
@@ -40,7 +40,7 @@ def as_smoke(tmp_path):
             if column in table:
                 table = table[table[column] == table[column].iloc[0]]
         if "seed" in table and table["seed"].nunique() > 1:
-            table = table[table["seed"] < 2]
+            table = table[table["seed"] < table["seed"].min() + 2]
         if "round" in table:
             table = table[table["round"] <= 2]
         absent = [c for c in ("utility", "topic", "true gap") if c in table]
