@@ -53,24 +53,24 @@ rule all:
 # The studies: each notebook runs its own, and makes these figures. What two share is run once, by whoever comes first.
 # The minutes it takes on the built-in world, 3 seeds: the longest start first, or one core waits for it at the end.
 STUDIES = {
-    "06_label_elasticity": (["elasticity"], ["fig15_label_elasticity"], 6),
-    "07_room": (["room"], ["fig16_room"], 6),
-    "10_model_dependence": (["clusters"], ["fig2_model_dependence"], 5),
-    "11_normalisation": (["normalisation"], ["fig3_normalisation"], 9),
-    "12_projection": (["projection"], ["fig4_projection", "fig11_projection_quality"], 6),
-    "14_v_ablation": (["v_ablation"], ["fig7_v_ablation"], 4),
+    "06_label_elasticity": (["elasticity"], ["fig15_label_elasticity"], 3),
+    "07_room": (["room"], ["fig16_room"], 4),
+    "10_model_dependence": (["clusters"], ["fig2_model_dependence"], 4),
+    "11_normalisation": (["normalisation"], ["fig3_normalisation"], 5),
+    "12_projection": (["projection"], ["fig4_projection", "fig11_projection_quality"], 4),
+    "14_v_ablation": (["v_ablation"], ["fig7_v_ablation"], 2),
     "15_costs": (["probed"], ["fig8_costs"], 1),
-    "16_forgetting": (["probed"], ["fig9_forgetting"], 4),
+    "16_forgetting": (["probed"], ["fig9_forgetting"], 3),
     "17_what_was_picked": (["probed"], ["fig10_picks"], 2),
-    "18_when_does_it_pay": (["pays", "ridge"], ["fig12_when_it_pays"], 14),
-    "19_all_strategies": (["strategies"], ["fig13_all_strategies"], 28),
-    "20_is_it_the_labels": (["controls"], ["fig17_controls"], 12),
-    "21_replay": (["replay"], ["fig14_replay"], 6),
-    "22_decisions": (["decisions"], ["decisions"], 10),
-    "25_fresh_seeds": (["strategies"], ["fig18_fresh_seeds"], 1),  # last: it reads what 19 has run
+    "18_when_does_it_pay": (["pays", "ridge"], ["fig12_when_it_pays"], 11),
+    "19_all_strategies": (["strategies"], ["fig13_all_strategies"], 42),
+    "20_is_it_the_labels": (["controls"], ["fig17_controls"], 15),
+    "21_replay": (["replay"], ["fig14_replay"], 5),
+    "22_decisions": (["decisions"], ["decisions"], 6),
+    "25_fresh_seeds": (["strategies"], ["fig18_fresh_seeds"], 7),
 }
 if KNOWN:
-    STUDIES["13_proposition_1"] = (["proposition"], ["fig6_proposition_1"], 4)
+    STUDIES["13_proposition_1"] = (["proposition"], ["fig6_proposition_1"], 3)
 def study_key(names):
     """A hash of the parameters of every run of these studies, and of the library's code."""
     digests = [load_study(name, PROFILE).digests() for name in names]
@@ -85,6 +85,7 @@ rule all_figures:
 
 # As many again as chose the strategies, after them.
 FRESH = {"25_fresh_seeds": f" -p fresh_seeds '{[len(SEEDS) + seed for seed in SEEDS]}'"}
+AFTER = {"25_fresh_seeds": [f"{FIGURES}/fig13_all_strategies.csv"]}  # whose runs it reads
 for notebook, (names, figures, minutes) in sorted(STUDIES.items()):
     rule:
         name: notebook[3:]
@@ -92,6 +93,7 @@ for notebook, (names, figures, minutes) in sorted(STUDIES.items()):
             f"notebooks/{notebook}.ipynb",
             STUDY_CODE,
             [f"{RUNS}/tables/{which}_{task}_{GRID.models[-1]}.csv" for which in ("activedpo", "baselines") for task in GRID.tasks],
+            AFTER.get(notebook, []),
         output: [f"{FIGURES}/{figure}.csv" for figure in figures]
         priority: minutes
         log: f"{RUNS}/notebooks/{notebook}.ipynb"
