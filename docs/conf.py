@@ -41,7 +41,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 add_module_names = False
-python_maximum_signature_line_length = 80
+python_maximum_signature_line_length = 120
 default_role = "code"
 
 

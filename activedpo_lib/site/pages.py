@@ -45,12 +45,10 @@ def page(notebook: Path, ran: Path | None) -> NotebookNode:
 
 
 def _fold(cell: NotebookNode) -> None:
-    """Solutions open by a click; the cell that papermill adds is not the reader's business."""
+    """Solutions open by a click."""
     tags = cell.metadata.setdefault("tags", [])
     if "solution" in tags:
         tags.append("hide-cell")
-    if "injected-parameters" in tags:
-        tags.append("remove-cell")
 
 
 def shown(name: str, ran: Path | None) -> str:
@@ -85,7 +83,8 @@ def write_reference(folder: Path) -> None:
     for room in rooms:
         inside = LIBRARY if room == "root" else LIBRARY / room
         files = inside.glob("*.py") if room == "root" else inside.rglob("*.py")
-        parts = [_headed(room, "="), rooms[room], *(_module(path) for path in sorted(files))]
+        shown = [path for path in sorted(files) if _docstring(path)]
+        parts = [_headed(room, "="), rooms[room], *map(_module, shown)]
         (folder / f"{room}.rst").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     title = _headed("Reference: the library, room by room", "=")
     tree = [".. toctree::", "   :maxdepth: 2", "", *(f"   {room}" for room in rooms)]
