@@ -38,9 +38,10 @@ EXERCISES: dict[str, Exercise] = {
         },
     ),
     "17.1": Choice(
-        "most",
+        "nothing",
         {
-            "most": "Inside a round no prompt comes twice; over rounds it may return.",
+            "nothing": "V already keeps it from asking about a prompt twice in a round.",
+            "most": "Only where a batch repeats prompts. Look at ActiveDPO's share of them.",
             "length": "Nothing in this rule looks at lengths.",
         },
     ),
@@ -95,10 +96,10 @@ EXERCISES: dict[str, Exercise] = {
         },
     ),
     "20.1": Choice(
-        "its errors cancel",
+        "the coin's errors cancel",
         {
-            "its errors cancel": "One's own mistakes agree with each other, and add up.",
-            "it is right more often": "A coin is right half the time, whatever the pair.",
+            "the coin's errors cancel": "One's own mistakes agree with each other, and add up.",
+            "the coin is right more often": "A coin is right half the time, whatever the pair.",
         },
     ),
     "20.2": Function(

@@ -3,6 +3,7 @@
 Each knows the mistakes that are often made, and says what is wrong with them.
 """
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import EllipsisType
@@ -79,6 +80,8 @@ class Number:
         if answer is OPEN:
             return waiting("a number")
         try:
+            if isinstance(answer, bool):
+                raise TypeError
             given = float(answer)  # type: ignore[arg-type]
         except (TypeError, ValueError):
             return Verdict(False, f"Expected a number, got {answer!r}.")
@@ -115,7 +118,7 @@ class Function:
         random = np.random.default_rng(0)
         cases = [self.draw(random) for _ in range(CASES)]
         try:
-            given = [answer(*case) for case in cases]
+            given = [answer(*copy.deepcopy(case)) for case in cases]  # it may change what it gets
         except Exception as error:  # a student's function may raise anything
             return Verdict(False, f"Your function raised {type(error).__name__}: {error}.")
         wanted = [self.like(*case) for case in cases]
@@ -140,12 +143,12 @@ def _alike(one: Any, other: Any) -> bool:
         return one is other
     try:
         found, wanted = np.asarray(one, dtype=float), np.asarray(other, dtype=float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # ragged, not numbers, a tensor with a gradient
         return False
     return found.shape == wanted.shape and np.allclose(found, wanted, rtol=1e-6, equal_nan=True)
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, np.ndarray | list):
+    if isinstance(value, np.ndarray):
         return f"`{np.array2string(np.asarray(value), precision=3, threshold=6, edgeitems=2)}`"
     return f"`{value:.3g}`" if isinstance(value, float) else f"`{value!r:.80}`"

@@ -23,7 +23,7 @@ def mathml(tex: str, block: bool = False) -> str:
 def use_mathml(app: Any) -> None:
     """Make it the way in which Sphinx's application writes formulas."""
     app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
-    app.config.html_math_renderer_name = "mathml"
+    app.config.html_math_renderer = "mathml"
 
 
 def _inline(writer: Any, node: Any) -> None:

@@ -34,7 +34,10 @@ def page(notebook: Path, ran: Path | None) -> NotebookNode:
     for at, cell in enumerate(found.cells):
         if cell.cell_type == "code":
             _fold(cell)
-            cell.outputs = [_hovering(out, f"{notebook.stem}-{at}") for out in cell.outputs]
+            cell.outputs = [
+                _hovering(out, f"{notebook.stem}-{at}-{place}")
+                for place, out in enumerate(cell.outputs)
+            ]
             if not ran and (asked := FINDING.search(cell.source)):
                 text = finding(asked.group(1))._repr_markdown_()
                 cell.outputs = [new_output("display_data", {"text/markdown": text})]
@@ -53,15 +56,17 @@ def _fold(cell: NotebookNode) -> None:
 
 def shown(name: str, ran: Path | None) -> str:
     """Of which runs a page's outputs are, and of which commit the committed figure."""
-    outputs = f"Outputs: run on this machine, {_parameters(ran)}" if ran else "Not run here"
-    return f"{outputs}. {source(name, COMMITTED)}." if name in SENTENCES else f"{outputs}."
+    given = _parameters(ran) if ran else ""
+    outputs = f"Outputs: run on this machine{', ' * bool(given)}{given}" if ran else "Not run here"
+    if name not in SENTENCES:
+        return f"{outputs}."
+    return f"{outputs}. The committed figure: {source(name, COMMITTED)}."
 
 
 def _parameters(ran: Path) -> str:
     given = nbformat.read(ran, 4).metadata.get("papermill", {}).get("parameters", {})
-    told = [f"profile {Path(given.get('profile', 'tiny')).stem}"]
-    told += [f"{name} {given[name]}" for name in ("task", "model", "seeds") if given.get(name)]
-    return ", ".join(told)
+    names = ("profile", "task", "model", "seeds", "fresh_seeds")
+    return ", ".join(f"{name} {given[name]}" for name in names if given.get(name))
 
 
 def _hovering(output: NotebookNode, name: str) -> NotebookNode:

@@ -7,6 +7,8 @@ seeds, so that a sentence stays true when the figures are made again.
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from activedpo_lib.study import picks, statistics
 from activedpo_lib.study import sentences_beyond as beyond
 from activedpo_lib.study.comparisons import fresh
@@ -15,6 +17,7 @@ from activedpo_lib.study.scarcity import sentences as scarcity
 from activedpo_lib.study.statistics import effects, last_differences, last_round, saved_table
 from activedpo_lib.study.wording import (
     REWARD,
+    compared,
     counted,
     headline,
     itemised,
@@ -40,7 +43,11 @@ def main_results(folder: Path) -> str:
         found = last_differences(saved_table(folder, name), measure, "strategy", "random")
         cells = {f"{t}, {m}": v for (t, m, s), v in found.items() if s == "activedpo"}
         count = counted(cells, 1, "cell")
-        head = f"ActiveDPO's {measure.replace('_', '-')} ended above Random's in {count}."
+        over = compared(np.mean(list(cells.values()), axis=0), "Random's")  # one number a seed
+        head = (
+            f"ActiveDPO's {measure.replace('_', '-')} ended above Random's in {count}, and over "
+            f"all of them {over}."
+        )
         parts += [headline(cells, head), stands(cells, what, "Random")]
     others = effects(folder, "fig1_reward", "reward", "strategy", "random")
     rest = {n: values for n, values in others.items() if not n.startswith("ActiveDPO")}

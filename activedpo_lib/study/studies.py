@@ -109,7 +109,7 @@ class Study:
 
     def run(self, log: Callable[[str], None] = print) -> pd.DataFrame:
         """The tidy table of all runs, one row a round; a finished round is read, not run again, and
-        a run that another process is at is waited for. A bar shows the time left, but in a batch.
+        a run that another process is at is waited for. A bar shows the time left.
         """
         from activedpo_lib.runs.launch import run_rounds  # brings torch, which plans do not need
 

@@ -56,6 +56,8 @@ def studio(tmp_path_factory):
                 ask("GET", "/api/projects/")
                 break
             time.sleep(1)
+        else:
+            pytest.fail((folder / "log").read_text()[-2000:])
         yield ask
     finally:
         server.terminate()
@@ -87,12 +89,12 @@ def test_pairs_go_out_are_answered_and_come_back(studio, tmp_path):
     number = {task["data"]["pair"]: task["id"] for task in listed}
     assert set(number) == {question.pair for question in asked}
     said = [answer("left"), answer("right"), answer(tie=True), answer(was_cancelled=True)]
-    for question, one in zip(asked, said, strict=False):
+    for question, one in zip(asked[:4], said, strict=True):
         studio("POST", f"/api/tasks/{number[question.pair]}/annotations/", one)
     found = studio("GET", f"/api/projects/{project['id']}/export?exportType=JSON")
     (tmp_path / "export.json").write_text(json.dumps(found))
     given = exchange.read_label_studio(tmp_path / "export.json", asked, "ada")
     answers = {one.pair: one.answer for one in given}
-    wanted = zip(asked, ("first", "second", "tie", "skip"), strict=False)
+    wanted = zip(asked[:4], ("first", "second", "tie", "skip"), strict=True)
     assert answers == {question.pair: one for question, one in wanted}
     assert all(one.seconds == 2.5 for one in given)

@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 import pytest
-from sklearn.decomposition import PCA
 
 from activedpo_lib import load_params, open_run, run_rounds
 from activedpo_lib.study.drawing import pool_plots
@@ -45,15 +44,26 @@ def test_uncertainty_equals_an_explicit_inverse_with_the_picks_in_v(seen, ridge)
     assert np.allclose(seen.uncertainty(picked, ridge), wanted, rtol=1e-4)
 
 
-def test_the_map_is_that_of_principal_components():
+def test_the_map_keeps_what_two_directions_can_keep():
     phi = np.random.default_rng(0).normal(size=(30, 8)) * np.arange(1, 9)
     points, shares = principal(phi)
-    other = PCA(2).fit(phi)
-    assert np.allclose(np.abs(points), np.abs(other.transform(phi)))
-    assert np.allclose(shares, other.explained_variance_ratio_)
-    assert (points[np.abs(points).argmax(0), [0, 1]] > 0).all()
+    values, vectors = np.linalg.eigh(np.cov(phi.T))
+    assert np.allclose(shares, values[:-3:-1] / values.sum())
+    assert np.allclose(np.abs(points), np.abs((phi - phi.mean(0)) @ vectors[:, :-3:-1]))
     assert np.array_equal(principal(np.ones((3, 4)))[0], np.zeros((3, 2)))  # all alike
     assert principal(np.ones((1, 4)))[0].shape == (1, 2)
+
+
+def test_the_runs_own_numbers_reach_its_strategies(tmp_path):
+    once = {"selection.repeat_prompts": False, "batch_size": 4}
+    params = load_params("smoke", strategy="gradient_norm", overrides=once)
+    run_rounds(params, 0, tmp_path, log=lambda line: None)
+    seen = PoolSeen.of_round(open_run(params, 0, tmp_path), 2)
+    rows = seen.pick("activedpo", 4, ridge=1e6).indices  # without V's help
+    assert len(set(seen.candidates.prompt[rows])) == 4
+    assert seen.pick("transductive", 4, 1e-3).indices.tolist() != (
+        seen.pick("transductive", 4, 1e3).indices.tolist()
+    )
 
 
 def test_every_strategy_that_is_offered_picks(seen):
@@ -95,6 +105,9 @@ def test_markup_in_a_text_stays_text_and_long_texts_are_cut():
     assert "<b>" not in hover
     assert "&lt;script&gt;" in hover
     assert len(hover) < 1000
+    assert pool_plots._hover('say "hi"', "it's", "a").startswith('say "hi"<br>1: it\'s')
+    whole = pool_plots._hover("<" * 200, "a", "b").replace("<br>", "")
+    assert whole.startswith("&lt;" * 200)  # no entity is cut
 
 
 def test_first_picks_are_texts_of_the_pool(seen):

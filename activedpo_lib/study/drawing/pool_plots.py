@@ -71,9 +71,8 @@ def falls(values: dict[str, tuple[np.ndarray, np.ndarray]], axes: Sequence[Axes]
 
 
 def _hover(prompt: str, first: str, second: str) -> str:
-    """Texts as text: markup in a response stays what it is."""
-    parts = [
-        html.escape(part if len(part) <= LONGEST else part[: LONGEST - 1] + "…")
-        for part in (prompt, f"1: {first}", f"2: {second}")
-    ]
-    return "<br>".join("<br>".join(textwrap.wrap(part, WIDTH)) for part in parts)
+    """Texts as text: markup in a response stays what it is. Plotly knows no entity for quotes."""
+    parts = (prompt, f"1: {first}", f"2: {second}")
+    short = (part if len(part) <= LONGEST else part[: LONGEST - 1] + "…" for part in parts)
+    lines = (line for part in short for line in textwrap.wrap(part, WIDTH))
+    return "<br>".join(html.escape(line, quote=False) for line in lines)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.decomposition import PCA
 
 from activedpo_lib.method.design import uncertainty
 from activedpo_lib.method.strategies import STRATEGIES, make_strategy
@@ -51,8 +52,8 @@ class PoolSeen:
 
     def pick(self, strategy: str, batch_size: int, ridge: float = 1.0) -> Selection:
         """What a strategy picks; ridge: V_0's, as a multiple of the run's own (D2)."""
-        numbers = {"prior": self.run.params.selection.prior}
-        chosen = make_strategy(strategy, numbers)
+        said = self.run.params.selection
+        chosen = make_strategy(strategy, vars(said) | {"ridge": ridge * said.ridge})
         randomness = self.run.stream("select", self.round)
         return chosen.select(self._with(ridge), batch_size, stream=randomness)
 
@@ -83,15 +84,11 @@ class PoolSeen:
 
 def principal(phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """((n, 2) along the two principal directions of phi's rows about their mean, (2,) shares of
-    their variance); each direction's sign is such that its largest entry is positive.
+    their variance); zeros where the rows are all alike.
     """
-    centred = phi.astype(np.float64) - phi.mean(0)
-    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
-    points = np.zeros((len(phi), 2))
-    kept = min(2, len(sizes))
-    points[:, :kept] = left[:, :kept] * sizes[:kept]
-    largest = points[np.abs(points).argmax(0), [0, 1]]
-    total = np.square(sizes).sum() or 1.0
-    shares = np.zeros(2)
-    shares[:kept] = np.square(sizes[:kept]) / total
-    return points * np.where(largest < 0, -1.0, 1.0), shares
+    points, shares = np.zeros((len(phi), 2)), np.zeros(2)
+    if np.ptp(phi, axis=0).any():
+        kept = min(2, *phi.shape)
+        found = PCA(kept, svd_solver="full").fit(phi.astype(np.float64))
+        points[:, :kept], shares[:kept] = found.transform(phi), found.explained_variance_ratio_
+    return points, shares

@@ -10,7 +10,7 @@ import pandas as pd
 
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.scarcity.numbers import gains, lost, room, share_lost
-from activedpo_lib.study.statistics import last_round, saved_table
+from activedpo_lib.study.statistics import last_round, saved_table, sign
 from activedpo_lib.study.wording import (
     counted,
     headline,
@@ -37,8 +37,10 @@ def elasticity(folder: Path) -> str:
     own = {name(c): f"{number(v)}, {share(kept[c])} of the gain" for c, v in taught.items()}
     known = [value for value in shares.values() if value == value] or [0.0]
     ends = joined(list(dict.fromkeys((share(min(known)), share(max(known))))))
-    between = f"between {ends}" if " and " in ends else ends
-    head = f"With half the labels, at equal steps, Random lost {between} of its gain."
+    head = (
+        f"With half the labels, at equal steps, Random lost {ends} of its gain, established in "
+        f"{counted(cost, 1, 'cell')}."
+    )
     return paragraphs(
         headline(cost, head),
         itemised({name(c): number(found[(*c, USUAL)]) for c in cost}, "What Random gains"),
@@ -66,10 +68,11 @@ def the_room(folder: Path) -> str:
     """Figure 16: what full knowledge gains over Random."""
     table = saved_table(folder, "fig16_room")
     found = {name(cell): values for cell, values in room(table).items()}
-    least = min(values.mean() for values in found.values())
-    head = f"One who knew every reward would gain {plain(least)} or more over Random in every cell."
-    if least <= 0:
-        head = "One who knew every reward would not gain over Random in every cell."
+    means = [plain(values.mean()) for values in found.values()]
+    head = (
+        f"One who knew every reward ended above Random in {counted(found, 1, 'cell')}; the mean "
+        f"gains are {joined(means)}."
+    )
     parts = [headline(found, head), stands(found, "Full knowledge, after the last round", "Random")]
     if "utility" in table and table["utility"].notna().all():
         true = {name(cell): values for cell, values in room(table, "utility").items()}
@@ -92,9 +95,13 @@ def is_it_the_labels(folder: Path) -> str:
         name_of(strategy): lost(gains(own, "variant"), "own prediction", "oracle")
         for strategy, own in table.groupby("strategy", sort=False)
     }
-    every = {strategy: np.concatenate(list(found.values())) for strategy, found in taught.items()}
-    count = counted(every, 1, "strategy", "strategies")
-    head = f"the oracle's labels end above self-made ones for {count}."
+    # One number a seed: the mean over tasks and models, which share it.
+    every = {strategy: np.mean(list(found.values()), axis=0) for strategy, found in taught.items()}
+    earned = [strategy for strategy, values in every.items() if sign(values) == 1]
+    head = (
+        f"The oracle's labels end above the strategy's own predictions for "
+        f"{joined(earned) or 'none'}, of {joined(list(every))}."
+    )
     return paragraphs(headline(every, head), *parts, *_moved(folder))
 
 
