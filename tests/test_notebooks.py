@@ -222,7 +222,7 @@ NOT_RESULTS = [  # what may hold a number that no table has to answer for
     r"\$[^$]*\$",  # formulas
     r"!?\[[^\]]*\]\([^)]*\)",  # pictures and links
     r"^\*Runtime:.*?\*$",
-    r"## Exercises.*",  # a task's values are parameters, and `check` holds its answer
+    r"^\*\*\d\d\.\d .*?(?=\n\n|\Z)",  # a task's values are parameters; `check` holds its answer
     r"\b(Figures?|Fig\.|Eqs?\.|Sec\.|Prop\.|Proposition|Algorithm|Assumption|footnote|"
     r"[Nn]otebooks?|[Ll]ines?|l\.) \d+(\.\d+)*((, | and | to )\d+)*",  # a place to look it up
     r"\bet al\.,? \(?\d{4}\)?",  # the year of a paper
@@ -266,7 +266,14 @@ TYPED = [
 TYPED += ["Eleven of forty cells", "ahead in none of the four"]
 
 
-@pytest.mark.parametrize("text", [*TYPED, "| a | b |\n|---|---|\n| tldr | 12 |"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *TYPED,
+        "## Exercises\n\n**12.1 Do.** At 0.5.\n\nIt fell to 0.2",
+        "| a | b |\n|---|---|\n| tldr | 12 |",
+    ],
+)
 def test_a_typed_number_is_seen(text, tmp_path):
     with pytest.raises(AssertionError, match="types"):
         test_no_number_stands_in_prose_that_no_table_answers_for(_notebook(tmp_path, text))
@@ -278,7 +285,7 @@ def test_a_typed_number_is_seen(text, tmp_path):
         "see Figures 1 and 5, Eq. 3, D16, notebook 08 (Ash et al. 2020)",
         "`top_k: 5`, $x^2 = 4$, ![a 3](b4.svg), Llama-2 and 7B, t intervals of V_0",
         "*Runtime: 3 min.*",
-        "## Exercises\n\n**12.1** Halve it at 0.5.",
+        "## Exercises\n\n**12.1 Halve it.** At 0.5,\nor at 3.\n\n**12.2 Now** at 7.",
     ],
 )
 def test_formulas_code_places_and_tasks_may_hold_numbers(text, tmp_path):

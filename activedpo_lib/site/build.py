@@ -15,7 +15,7 @@ import nbformat
 
 from activedpo_lib.batch import arguments
 from activedpo_lib.batch.engine import runs_folder
-from activedpo_lib.site.pages import page, write_reference
+from activedpo_lib.site.pages import code, page, write_reference
 from activedpo_lib.store import HOME
 from activedpo_lib.study import claims
 
@@ -24,24 +24,19 @@ NOTEBOOKS = HOME / "notebooks"
 
 
 def executed(source: Path, folder: Path) -> Path | None:
-    """The first executed copy of a notebook in `folder` whose code is still the source's, or None.
+    """The first executed copy of a notebook in `folder` that ran to its end with the code that the
+    source has now, or None.
 
     A notebook that runs once a task and model has several; the first by name is shown.
     """
+    own = [cell.source for cell in code(nbformat.read(source, 4))]
     for path in sorted(folder.glob(f"{source.stem[:2]}_*.ipynb")):
-        if code(path) == code(source):
+        ran = nbformat.read(path, 4)
+        whole = all(cell.execution_count for cell in ran.cells if cell.cell_type == "code")
+        failed = ran.metadata.get("papermill", {}).get("exception")
+        if whole and not failed and [cell.source for cell in code(ran)] == own:
             return path
     return None
-
-
-def code(path: Path) -> list[str]:
-    """The code of a notebook's cells, without papermill's cell of parameters."""
-    cells = nbformat.read(path, 4).cells
-    return [
-        cell.source
-        for cell in cells
-        if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])
-    ]
 
 
 def assemble(runs: Path, into: Path) -> int:

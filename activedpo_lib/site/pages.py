@@ -16,6 +16,7 @@ from activedpo_lib.study.drawing.pool_plots import PLOTLY
 from activedpo_lib.study.findings import COMMITTED, finding, source
 from activedpo_lib.study.sentences import SENTENCES
 
+INJECTED = "injected-parameters"  # papermill's tag
 LIBRARY = HOME / "activedpo_lib"
 FINDING = re.compile(r'finding\("(\w+)"\)')
 FIGURE = """<div id="{name}" style="width:100%;height:{height}px"></div>
@@ -30,7 +31,9 @@ def page(notebook: Path, ran: Path | None) -> NotebookNode:
     """A notebook as the site shows it, with a line below its title that says what it shows. `ran`
     is its executed copy, or None.
     """
-    found = nbformat.read(ran or notebook, 4)
+    found = nbformat.read(notebook, 4)
+    if ran:
+        _take_outputs(found, nbformat.read(ran, 4))
     for at, cell in enumerate(found.cells):
         if cell.cell_type == "code":
             _fold(cell)
@@ -45,6 +48,26 @@ def page(notebook: Path, ran: Path | None) -> NotebookNode:
     found.cells[0].source = f"{title}\n\n*{shown(notebook.stem, ran)}*\n{rest}"
     found.metadata.pop("widgets", None)
     return found
+
+
+def code(notebook: NotebookNode) -> list[NotebookNode]:
+    """A notebook's cells of code, without papermill's cell of parameters."""
+    return [
+        cell
+        for cell in notebook.cells
+        if cell.cell_type == "code" and INJECTED not in cell.metadata.get("tags", [])
+    ]
+
+
+def _take_outputs(found: NotebookNode, ran: NotebookNode) -> None:
+    """An executed copy's outputs and its cell of what was given; the text stays the source's."""
+    for cell, done in zip(code(found), code(ran), strict=True):
+        cell.outputs, cell.execution_count = done.outputs, done.execution_count
+    given = [cell for cell in ran.cells if INJECTED in cell.metadata.get("tags", [])]
+    places = [at for at, c in enumerate(found.cells) if "parameters" in c.metadata.get("tags", [])]
+    if given and places:
+        found.cells[places[0] + 1 : places[0] + 1] = given
+    found.metadata = ran.metadata
 
 
 def _fold(cell: NotebookNode) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from activedpo_lib.study import picks, statistics
 from activedpo_lib.study import sentences_beyond as beyond
 from activedpo_lib.study.comparisons import fresh
+from activedpo_lib.study.comparisons.pooled import over_cells
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.scarcity import sentences as scarcity
 from activedpo_lib.study.statistics import effects, last_differences, last_round, saved_table
@@ -54,7 +55,7 @@ def main_results(folder: Path) -> str:
     apart = last_differences(saved_table(folder, "fig1_reward"), "reward", "strategy", "random")
     others = stands(rest, f"{REWARD}, the other strategies", "Random")
     own = [values for (_, _, name), values in apart.items() if name == "activedpo"]
-    pooled = fresh.over_cells(saved_table(folder, "fig1_reward"), "reward")
+    pooled = over_cells(saved_table(folder, "fig1_reward"), "reward", "random")
     named = {name_of(name): values for name, values in pooled.items()}
     together = stands(named, f"{REWARD}, mean over tasks and models", "Random")
     return paragraphs(*parts, together, others, power_line(own))

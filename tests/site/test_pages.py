@@ -65,19 +65,28 @@ def test_a_docstring_is_shown_as_it_is_written(text):
     assert shown == " ".join(text.replace("`x_`", "x_").split())
 
 
-def ran(tmp_path, *, more="", outputs=()):
-    """A notebook of one code cell and its executed copy, whose code may differ by `more`."""
-    cells = [new_markdown_cell("# Why?\n\nBecause."), new_code_cell("x = 1")]
+def ran(tmp_path, *, outputs=(), failed=False):
+    """A notebook of one code cell and an executed copy of it, whose prose is older."""
+    parameters = new_code_cell("profile = 'tiny'", metadata={"tags": ["parameters"]})
+    cells = [new_markdown_cell("# Why?\n\nBecause."), parameters, new_code_cell("x = 1")]
     source = tmp_path / "90_why.ipynb"
     nbformat.write(new_notebook(cells=cells), source)
     (tmp_path / "ran").mkdir()
     injected = new_code_cell("profile = 'smoke'", metadata={"tags": ["injected-parameters"]})
-    done = [cells[0], injected, new_code_cell("x = 1" + more, outputs=[*outputs])]
-    papermill = {"papermill": {"parameters": {"profile": "smoke", "seeds": [0, 1]}}}
-    nbformat.write(
-        new_notebook(cells=done, metadata=papermill), tmp_path / "ran" / "90_why_a.ipynb"
-    )
+    done = new_code_cell("x = 1", outputs=[*outputs])
+    for count, cell in enumerate((parameters, injected, done), 1):
+        cell.execution_count = None if failed and cell is done else count
+    about = {"parameters": {"profile": "smoke", "seeds": [0, 1]}}
+    about |= {"exception": True} if failed else {}
+    older = [new_markdown_cell("# An older title"), parameters, injected, done]
+    copy = new_notebook(cells=older, metadata={"papermill": about})
+    nbformat.write(copy, tmp_path / "ran" / "90_why_a.ipynb")
     return source
+
+
+def test_a_run_that_failed_or_is_not_at_its_end_is_not_shown(tmp_path):
+    source = ran(tmp_path, failed=True)
+    assert build.executed(source, tmp_path / "ran") is None
 
 
 def test_outputs_are_shown_only_where_the_executed_code_is_still_the_sources(tmp_path):
@@ -92,7 +101,8 @@ def test_a_page_says_of_which_run_its_outputs_are(tmp_path):
     source = ran(tmp_path)
     shown = page(source, build.executed(source, tmp_path / "ran"))
     assert "run on this machine, profile smoke, seeds [0, 1]" in shown.cells[0].source
-    assert shown.cells[1].source == "profile = 'smoke'"  # what was given is seen
+    assert shown.cells[0].source.startswith("# Why?")  # the text is the source's
+    assert shown.cells[2].source == "profile = 'smoke'"  # what was given is seen
     assert "Not run here" in page(source, None).cells[0].source
 
 
@@ -111,7 +121,7 @@ def test_a_plotly_figure_becomes_a_script_that_needs_no_network(tmp_path):
     figure = {"data": [{"text": ["</script>"]}], "layout": {"height": 300}}
     source = ran(tmp_path, outputs=[new_output("display_data", {PLOTLY: figure})])
     shown = page(source, build.executed(source, tmp_path / "ran"))
-    written = shown.cells[2].outputs[0].data["text/html"]
+    written = shown.cells[3].outputs[0].data["text/html"]
     assert "../_static/plotly.min.js" in written
     assert "http" not in written
     assert written.count("</script>") == 2  # a text cannot end the script

@@ -9,6 +9,7 @@ from scipy.stats import ttest_1samp
 
 from activedpo_lib.method.formulas import interval
 from activedpo_lib.study.comparisons import fresh
+from activedpo_lib.study.comparisons.pooled import over_cells, pooled_verdicts
 from activedpo_lib.study.studies import Study
 
 EFFECTS = {"random": 0.0, "k_center": 0.3, "margin": -0.2, "apo": 0.1}
@@ -49,7 +50,7 @@ def test_a_seed_that_chose_is_refused():
 
 def test_the_mean_over_cells_has_one_number_a_seed():
     table = results(noise=0.05)
-    found = fresh.over_cells(table, "reward")
+    found = over_cells(table, "reward", "random")
     last = table[table["round"] == 1].pivot_table(
         index="seed", columns=["task", "strategy"], values="reward"
     )
@@ -60,8 +61,8 @@ def test_the_mean_over_cells_has_one_number_a_seed():
 
 def test_the_pooled_verdicts_are_corrected_for_all_of_them():
     table = results(noise=0.1)
-    found = fresh.pooled_verdicts(table, ["reward"]).set_index("strategy")
-    p = [ttest_1samp(values, 0).pvalue for values in fresh.over_cells(table, "reward").values()]
+    found = pooled_verdicts(table, ["reward"]).set_index("strategy")
+    p = [ttest_1samp(values, 0).pvalue for values in over_cells(table, "reward", "random").values()]
     assert np.allclose(found["p corrected"], holm_written_out(p))
     assert found.loc["k_center", "verdict"] == "above Random"
 
@@ -81,7 +82,7 @@ def test_the_finding_says_what_was_established_and_of_what_kind(tmp_path):
     text = fresh.sentence(tmp_path)
     assert "these ended above Random: k-center and APO in reward and true utility.**" in text
     assert "k-center: 2 of 2 in reward and 2 of 2 in true utility" in text
-    mean, half = interval(fresh.over_cells(table, "reward")["apo"])
+    mean, half = interval(over_cells(table, "reward", "random")["apo"])
     assert f"APO ({mean:+.2f} ± {half:.2f})" in text
     one = results(seeds=[0])
     one.to_csv(tmp_path / "fig18_fresh_seeds.csv", index=False)

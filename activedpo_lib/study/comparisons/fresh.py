@@ -1,4 +1,4 @@
-"""What led among many, run once more on seeds that nobody has seen (Figure 18).
+"""What led among many, run once more on seeds that had no part in choosing it (Figure 18).
 
 The best of two dozen is partly the luckiest. Its difference on the seeds that it was chosen on is
 too good; on fresh seeds it is not.
@@ -9,17 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-import numpy as np
 import pandas as pd
 
-from activedpo_lib.method.formulas import interval
-from activedpo_lib.study.comparisons.corrected import (
-    WHENS,
-    corrected_verdict,
-    corrected_verdicts,
-    holm,
-    paired_p,
-)
+from activedpo_lib.study.comparisons.corrected import WHENS, corrected_verdicts
+from activedpo_lib.study.comparisons.pooled import over_cells, pooled_verdicts
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.statistics import last_differences, saved_table
 from activedpo_lib.study.studies import Study
@@ -55,35 +48,6 @@ def on_fresh_seeds(study: Study, strategies: Sequence[str], seeds: Sequence[int]
     return replace(study, cells=MappingProxyType(cells), seeds=tuple(seeds))
 
 
-def over_cells(results: pd.DataFrame, measure: str) -> dict[str, np.ndarray]:
-    """{strategy: (seeds,) differences to Random after the last round, a seed's mean over tasks and
-    models}: one number a seed, so that cells that share a seed are not counted as if they did not.
-    """
-    apart = last_differences(results, measure, "strategy", BASELINE)
-    names = dict.fromkeys(strategy for _, _, strategy in apart)
-    return {
-        name: np.mean([values for (_, _, own), values in apart.items() if own == name], axis=0)
-        for name in names
-    }
-
-
-def pooled_verdicts(results: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
-    """Each strategy's mean difference to Random over tasks and models, a row a (strategy, measure):
-    mean, ± (half the 95 % interval over seeds), p corrected (Holm, over all rows), verdict.
-    """
-    found = {
-        (name, measure): values
-        for measure in measures
-        for name, values in over_cells(results, measure).items()
-    }
-    rows = pd.DataFrame(list(found), columns=["strategy", "measure"])
-    rows[["mean", "±"]] = [interval(values) for values in found.values()]
-    rows["p corrected"] = holm([paired_p(values) for values in found.values()])
-    pairs = zip(rows["mean"], rows["p corrected"], strict=True)
-    rows["verdict"] = [corrected_verdict(mean, p) for mean, p in pairs]
-    return rows
-
-
 def sentence(folder: Path) -> str:
     """Figure 18 in words."""
     table = saved_table(folder, "fig18_fresh_seeds")
@@ -92,15 +56,17 @@ def sentence(folder: Path) -> str:
     measures = ["reward"] + ["utility"] * bool(table["utility"].notna().all())
     parts = [_headline(pooled_verdicts(table, measures))]
     for measure in measures:
-        named = {name_of(n): values for n, values in over_cells(table, measure).items()}
-        parts.append(stands(named, f"{WHAT[measure]}, mean over tasks and models", "Random"))
+        named = {name_of(n): values for n, values in over_cells(table, measure, BASELINE).items()}
+        parts.append(
+            stands(named, f"{WHAT[measure]}, mean over tasks and models, uncorrected", "Random")
+        )
     for measure in measures:
         apart = last_differences(table, measure, "strategy", BASELINE)
         cells = {f"{name_of(n)}, {task}, {model}": v for (task, model, n), v in apart.items()}
-        parts.append(stands(cells, f"{WHAT[measure]}, each task and model", "Random"))
+        parts.append(stands(cells, f"{WHAT[measure]}, each task and model, uncorrected", "Random"))
     parts.append(_cell_by_cell(table, measures))
-    apart = last_differences(table, "reward", "strategy", BASELINE)
-    return paragraphs(*parts, power_line(apart.values()))
+    seen = over_cells(table, "reward", BASELINE).values()
+    return paragraphs(*parts, power_line(seen, "reward, mean over tasks and models,"))
 
 
 def _cell_by_cell(table: pd.DataFrame, measures: Sequence[str]) -> str:
@@ -112,7 +78,9 @@ def _cell_by_cell(table: pd.DataFrame, measures: Sequence[str]) -> str:
         above = own["verdict"].str.startswith("above").groupby(own["measure"], sort=False)
         told = [f"{int(n.sum())} of {len(n)} in {'true ' * (m == 'utility')}{m}" for m, n in above]
         counts[name_of(str(name))] = joined(told)
-    return itemised(counts, "Cells in which each is above Random, corrected for all cells")
+    return itemised(
+        counts, "Cells in which each is above Random, corrected for all cells of a measure"
+    )
 
 
 def _headline(pooled: pd.DataFrame) -> str:

@@ -100,7 +100,7 @@ def is_it_the_labels(folder: Path) -> str:
     earned = [strategy for strategy, values in every.items() if sign(values) == 1]
     head = (
         f"The oracle's labels end above the strategy's own predictions for "
-        f"{joined(earned) or 'none'}, of {joined(list(every))}."
+        f"{joined(earned) if earned else 'none'} of {joined(list(every))}."
     )
     return paragraphs(headline(every, head), *parts, *_moved(folder))
 

@@ -1,0 +1,41 @@
+"""One verdict a strategy: its difference to a baseline over all tasks and models at once."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from activedpo_lib.method.formulas import interval
+from activedpo_lib.study.comparisons.corrected import corrected_verdict, holm, paired_p
+from activedpo_lib.study.drawing.plots import difference_to
+
+
+def over_cells(results: pd.DataFrame, measure: str, baseline: str) -> dict[str, np.ndarray]:
+    """{strategy: (seeds,) differences to the baseline after the last round, a seed's mean over
+    tasks and models}: one number a seed, so that cells that share a seed are not counted as if they
+    did not.
+    """
+    apart = difference_to(results, measure, baseline, "strategy")
+    last = apart[apart["round"] == apart["round"].max()]
+    means = last.groupby(["strategy", "seed"], sort=False)[measure].mean()
+    return {str(name): own.to_numpy() for name, own in means.groupby(level=0, sort=False)}
+
+
+def pooled_verdicts(
+    results: pd.DataFrame, measures: Sequence[str], baseline: str = "random"
+) -> pd.DataFrame:
+    """Each strategy's mean difference to the baseline over tasks and models, a row a (strategy,
+    measure): mean, ± (half the 95 % interval over seeds), p corrected (Holm, over all rows),
+    verdict.
+    """
+    found = {
+        (name, measure): values
+        for measure in measures
+        for name, values in over_cells(results, measure, baseline).items()
+    }
+    rows = pd.DataFrame(list(found), columns=["strategy", "measure"])
+    rows[["mean", "±"]] = [interval(values) for values in found.values()]
+    rows["p corrected"] = holm([paired_p(values) for values in found.values()])
+    pairs = zip(rows["mean"], rows["p corrected"], strict=True)
+    rows["verdict"] = [corrected_verdict(mean, p) for mean, p in pairs]
+    return rows
