@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from activedpo_lib.study.comparisons.pooled import over_cells
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.scarcity.numbers import gains, lost, room, share_lost
 from activedpo_lib.study.statistics import last_round, saved_table, sign
@@ -97,21 +98,36 @@ def is_it_the_labels(folder: Path) -> str:
     }
     # One number a seed: the mean over tasks and models, which share it.
     every = {strategy: np.mean(list(found.values()), axis=0) for strategy, found in taught.items()}
-    earned = [strategy for strategy, values in every.items() if sign(values) == 1]
     head = (
         f"The oracle's labels end above the strategy's own predictions for "
-        f"{joined(earned) if earned else 'none'} of {joined(list(every))}."
+        f"{counted(every, 1, 'strategy', 'strategies')} ({joined(list(every))}){_further(folder)}."
     )
     return paragraphs(headline(every, head), *parts, *_moved(folder))
+
+
+def _update_sizes(folder: Path) -> pd.DataFrame:
+    """Of a run that has measured them; else an empty table."""
+    name = "fig17_controls_update_size"
+    return saved_table(folder, name) if (folder / f"{name}.csv").is_file() else pd.DataFrame()
+
+
+def _further(folder: Path) -> str:
+    """Whether the strategies moved further from pi_SFT than Random, over all cells; "" unknown."""
+    sizes = _update_sizes(folder)
+    if sizes.empty:
+        return ""
+    moved = over_cells(sizes[sizes["variant"] == "oracle"], "kl", "random")
+    further = [name_of(strategy) for strategy, values in moved.items() if sign(values) == 1]
+    return f"; {joined(further) if further else 'none'} of them moved further than Random (KL)"
 
 
 def _moved(folder: Path) -> Iterator[str]:
     """How far the policies moved, where it was measured: KL to pi_SFT, and Random's at its larger
     step.
     """
-    if not (folder / "fig17_controls_update_size.csv").is_file():
+    sizes = _update_sizes(folder)
+    if sizes.empty:
         return
-    sizes = saved_table(folder, "fig17_controls_update_size")
     keys = ["task", "model", "seed"]
     usual = sizes[sizes["variant"] == "oracle"].set_index(keys)
     random = usual[usual["strategy"] == "random"]
