@@ -94,3 +94,15 @@ def test_a_table_of_text_without_a_known_truth_is_judged_by_reward_alone(tmp_pat
     table["utility"] = np.nan
     table.to_csv(tmp_path / "fig18_fresh_seeds.csv", index=False)
     assert "utility" not in fresh.sentence(tmp_path).lower()
+
+
+def test_what_was_run_after_the_verdict_was_fixed_is_judged_alone_as_well(tmp_path):
+    table = results(seeds=range(6), noise=0.02)
+    late = (table["seed"] > 2) & (table["strategy"] == "k_center")
+    table.loc[late, ["reward", "utility"]] = 0.0
+    table["looked_at"] = table["seed"] <= 2
+    table.to_csv(tmp_path / "fig18_fresh_seeds.csv", index=False)
+    first, second = fresh.sentence(tmp_path).split("\n\n")[0].split(". On the ")
+    assert first.startswith("**On 6 fresh seeds, corrected, these ended above Random: ")
+    assert second.startswith("3 run after the verdict was fixed, corrected, these ended above")
+    assert "k-center" not in second

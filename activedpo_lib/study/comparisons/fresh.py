@@ -54,7 +54,7 @@ def sentence(folder: Path) -> str:
     if table["seed"].nunique() < 2:
         return "**One fresh seed: nothing is judged.**"
     measures = ["reward"] + ["utility"] * bool(table["utility"].notna().all())
-    parts = [_headline(pooled_verdicts(table, measures))]
+    parts = [_headline(table, measures)]
     for measure in measures:
         named = {name_of(n): values for n, values in over_cells(table, measure, BASELINE).items()}
         parts.append(
@@ -83,13 +83,26 @@ def _cell_by_cell(table: pd.DataFrame, measures: Sequence[str]) -> str:
     )
 
 
-def _headline(pooled: pd.DataFrame) -> str:
+def _headline(table: pd.DataFrame, measures: Sequence[str]) -> str:
+    """Of all fresh seeds; and, where some were looked at before the verdict was fixed, of the others
+    alone.
+    """
+    count = table["seed"].nunique()
+    text = f"On {count} fresh seeds, corrected, {_above(pooled_verdicts(table, measures))}"
+    later = table[~table["looked_at"]] if "looked_at" in table else table
+    if 1 < (left := later["seed"].nunique()) < count:
+        text += f". On the {left} run after the verdict was fixed, corrected, "
+        text += _above(pooled_verdicts(later, measures))
+    return f"**{text}.**"
+
+
+def _above(pooled: pd.DataFrame) -> str:
     above = pooled[pooled["verdict"] == "above Random"]
     if above.empty:
-        return "**On fresh seeds, corrected, none of the strategies that led ended above Random.**"
+        return "none of the strategies that led ended above Random"
     words = {"reward": "reward", "utility": "true utility"}
     alike: dict[str, list[str]] = {}
     for name, own in above.groupby("strategy", sort=False):
         alike.setdefault(joined([words[m] for m in own["measure"]]), []).append(name_of(str(name)))
     told = [f"{joined(names)} in {measures}" for measures, names in alike.items()]
-    return f"**On fresh seeds, corrected, these ended above Random: {'; '.join(told)}.**"
+    return f"these ended above Random: {'; '.join(told)}"
