@@ -3,15 +3,17 @@
 The names below are what notebooks and scripts use: `from activedpo_lib import load_params,
 run_rounds`. The library has rooms, and a room imports only rooms to its left:
 
-    root <- {method, tasks, people} <- runs <- study <- batch
+    root <- {method, tasks, people, course} <- runs <- study <- batch <- site
 
 root     records, parameters, named randomness, files: what every room speaks
 method   the paper: Algorithm 1's steps, Eqs. 1 to 4, the decisions D1 to D16, as functions
 tasks    where prompts and human answers come from: the built-in world, your files, the hub
 people   a person as the oracle: what is asked, what was answered, the widget, in and out
+course   exercises: what is right or wrong with a student's answer
 runs     Algorithm 1 over rounds, saved whole and resumed; the models that runs share
 study    what is read out of finished runs: tables, figures, findings
 batch    all notebooks under one command: papermill, Snakemake, GPUs, plan and status
+site     notebooks, course and reference as pages for a browser
 """
 # ruff: noqa: F401 - the imports for type checkers name what `__getattr__` finds
 

@@ -84,9 +84,7 @@ def _cell_by_cell(table: pd.DataFrame, measures: Sequence[str]) -> str:
 
 
 def _headline(table: pd.DataFrame, measures: Sequence[str]) -> str:
-    """Of all fresh seeds; and, where some were looked at before the verdict was fixed, of the others
-    alone.
-    """
+    """Of all fresh seeds, and of those alone that were run after the verdict was fixed."""
     count = table["seed"].nunique()
     text = f"On {count} fresh seeds, corrected, {_above(pooled_verdicts(table, measures))}"
     later = table[~table["looked_at"]] if "looked_at" in table else table
