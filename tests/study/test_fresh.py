@@ -80,7 +80,7 @@ def test_the_finding_says_what_was_established_and_of_what_kind(tmp_path):
     table = results(noise=0.02)
     table.to_csv(tmp_path / "fig18_fresh_seeds.csv", index=False)
     text = fresh.sentence(tmp_path)
-    assert "these ended above Random: k-center and APO in reward and true utility.**" in text
+    assert "corrected: k-center and APO above Random in reward and true utility.**" in text
     assert "k-center: 2 of 2 in reward and 2 of 2 in true utility" in text
     mean, half = interval(over_cells(table, "reward", "random")["apo"])
     assert f"APO ({mean:+.2f} ± {half:.2f})" in text
@@ -103,6 +103,6 @@ def test_what_was_run_after_the_verdict_was_fixed_is_judged_alone_as_well(tmp_pa
     table["looked_at"] = table["seed"] <= 2
     table.to_csv(tmp_path / "fig18_fresh_seeds.csv", index=False)
     first, second = fresh.sentence(tmp_path).split("\n\n")[0].split(". On the ")
-    assert first.startswith("**On 6 fresh seeds, corrected, these ended above Random: ")
-    assert second.startswith("3 run after the verdict was fixed, corrected, these ended above")
+    assert first.startswith("**On 6 fresh seeds, corrected: ")
+    assert second.startswith("3 run after the verdict was fixed: APO above Random in reward")
     assert "k-center" not in second

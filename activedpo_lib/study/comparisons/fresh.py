@@ -86,10 +86,10 @@ def _cell_by_cell(table: pd.DataFrame, measures: Sequence[str]) -> str:
 def _headline(table: pd.DataFrame, measures: Sequence[str]) -> str:
     """Of all fresh seeds, and of those alone that were run after the verdict was fixed."""
     count = table["seed"].nunique()
-    text = f"On {count} fresh seeds, corrected, {_above(pooled_verdicts(table, measures))}"
+    text = f"On {count} fresh seeds, corrected: {_above(pooled_verdicts(table, measures))}"
     later = table[~table["looked_at"]] if "looked_at" in table else table
     if 1 < (left := later["seed"].nunique()) < count:
-        text += f". On the {left} run after the verdict was fixed, corrected, "
+        text += f". On the {left} run after the verdict was fixed: "
         text += _above(pooled_verdicts(later, measures))
     return f"**{text}.**"
 
@@ -97,10 +97,10 @@ def _headline(table: pd.DataFrame, measures: Sequence[str]) -> str:
 def _above(pooled: pd.DataFrame) -> str:
     above = pooled[pooled["verdict"] == "above Random"]
     if above.empty:
-        return "none of the strategies that led ended above Random"
+        return "none above Random"
     words = {"reward": "reward", "utility": "true utility"}
     alike: dict[str, list[str]] = {}
     for name, own in above.groupby("strategy", sort=False):
         alike.setdefault(joined([words[m] for m in own["measure"]]), []).append(name_of(str(name)))
     told = [f"{joined(names)} in {measures}" for measures, names in alike.items()]
-    return f"these ended above Random: {'; '.join(told)}"
+    return "; ".join(told).replace(" in ", " above Random in ", 1)
