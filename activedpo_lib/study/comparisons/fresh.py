@@ -97,7 +97,7 @@ def _headline(table: pd.DataFrame, measures: Sequence[str]) -> str:
 def _above(pooled: pd.DataFrame) -> str:
     above = pooled[pooled["verdict"] == "above Random"]
     if above.empty:
-        return "none above Random"
+        return "none"
     words = {"reward": "reward", "utility": "true utility"}
     alike: dict[str, list[str]] = {}
     for name, own in above.groupby("strategy", sort=False):
