@@ -53,6 +53,7 @@ def run_all(page):
     page.wait_for_selector(".jp-CodeCell .cm-content", timeout=60_000)
     idle = ".jp-Notebook-ExecutionIndicator[data-status='idle']"
     page.wait_for_selector(idle, timeout=60_000, state="attached")
+    page.wait_for_timeout(3000)  # until it has its kernel, or JupyterLab asks for one
     page.click(".jp-CodeCell .cm-content")
     page.keyboard.press("Control+Enter")
     page.wait_for_selector(".adpo", timeout=60_000)
