@@ -58,14 +58,15 @@ def assemble(runs: Path, into: Path) -> int:
     return ran
 
 
-def build(runs: Path, quiet: bool = True) -> Path:
+def build(runs: Path) -> Path:
     """Assemble and build; a missing picture or a broken link is an error. Returns the index."""
     into, html = runs / "site" / "source", runs / "site" / "html"
     ran = assemble(runs, into)
     print(f"{ran} of {len(list(NOTEBOOKS.glob('*.ipynb')))} notebooks with outputs of this machine")
     shutil.rmtree(html, ignore_errors=True)
-    command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-j", "auto"]
-    done = subprocess.run([*command, *(["-q"] if quiet else []), str(into), str(html)])
+    strict = ["-b", "html", "-W", "--keep-going", "-q", "-j", "auto"]
+    command = [sys.executable, "-m", "sphinx", *strict, str(into), str(html)]
+    done = subprocess.run(command)
     if done.returncode:
         raise arguments.BadArgument(
             f"expected pages without a warning, Sphinx found what stands above; the sources it "

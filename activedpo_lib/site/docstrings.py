@@ -31,6 +31,5 @@ def _escaped(line: str) -> str:
     if len(parts) % 2 == 0:  # a backtick alone is no code
         return MARKUP.sub(r"\\\1", line).replace("`", r"\`")
     return "".join(
-        f" `{part}`\\ ".replace(" `", r"\ `") if at % 2 else MARKUP.sub(r"\\\1", part)
-        for at, part in enumerate(parts)
+        rf"\ `{part}`\ " if at % 2 else MARKUP.sub(r"\\\1", part) for at, part in enumerate(parts)
     )

@@ -50,15 +50,19 @@ def main_results(folder: Path) -> str:
             f"all of them {over}."
         )
         parts += [headline(cells, head), stands(cells, what, "Random")]
-    others = effects(folder, "fig1_reward", "reward", "strategy", "random")
-    rest = {n: values for n, values in others.items() if not n.startswith("ActiveDPO")}
-    apart = last_differences(saved_table(folder, "fig1_reward"), "reward", "strategy", "random")
-    others = stands(rest, f"{REWARD}, the other strategies", "Random")
-    own = [values for (_, _, name), values in apart.items() if name == "activedpo"]
+    every = effects(folder, "fig1_reward", "reward", "strategy", "random")
+    own, rest = (
+        {n: values for n, values in every.items() if n.startswith("ActiveDPO") is wanted}
+        for wanted in (True, False)
+    )
     pooled = over_cells(saved_table(folder, "fig1_reward"), "reward", "random")
     named = {name_of(name): values for name, values in pooled.items()}
-    together = stands(named, f"{REWARD}, mean over tasks and models", "Random")
-    return paragraphs(*parts, together, others, power_line(own))
+    return paragraphs(
+        *parts,
+        stands(named, f"{REWARD}, mean over tasks and models", "Random"),
+        stands(rest, f"{REWARD}, the other strategies", "Random"),
+        power_line(own.values()),
+    )
 
 
 def model_dependence(folder: Path) -> str:

@@ -16,23 +16,18 @@ from activedpo_lib.study.comparisons.pooled import over_cells, pooled_verdicts
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.statistics import last_differences, saved_table
 from activedpo_lib.study.studies import Study
-from activedpo_lib.study.wording import itemised, joined, name_of, paragraphs, stands
+from activedpo_lib.study.wording import REWARD, itemised, joined, name_of, paragraphs, stands
 
 BASELINE = "random"
-WHAT = {
-    "reward": "Oracle reward after the last round (logits)",
-    "utility": "True utility after the last round",
-}
+WHAT = {"reward": REWARD, "utility": "True utility after the last round"}
 
 
 def leaders(results: pd.DataFrame, count: int = 3) -> list[str]:
     """The strategies whose reward after the last round, as a difference to Random, has the highest
     mean over tasks, models and seeds; the best first.
     """
-    apart = last_differences(results, "reward", "strategy", BASELINE)
-    rows = [(strategy, values.mean()) for (_, _, strategy), values in apart.items()]
-    means = pd.DataFrame(rows, columns=["strategy", "mean"]).groupby("strategy")["mean"].mean()
-    return means.sort_values(ascending=False, kind="stable").index[:count].tolist()
+    apart = over_cells(results, "reward", BASELINE)
+    return sorted(apart, key=lambda name: apart[name].mean(), reverse=True)[:count]
 
 
 def on_fresh_seeds(study: Study, strategies: Sequence[str], seeds: Sequence[int]) -> Study:

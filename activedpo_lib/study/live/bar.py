@@ -11,6 +11,6 @@ Item = TypeVar("Item")
 SWITCH = "TQDM_DISABLE"
 
 
-def bar(items: Iterable[Item], what: str = "", unit: str = "run") -> Iterable[Item]:
+def bar(items: Iterable[Item], what: str = "") -> Iterable[Item]:
     """The items, with a bar beside them that says how many are done and the time left."""
-    return tqdm(items, desc=what, unit=unit, disable=bool(os.environ.get(SWITCH)))
+    return tqdm(items, desc=what, unit="run", disable=bool(os.environ.get(SWITCH)))
