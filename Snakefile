@@ -97,9 +97,11 @@ for notebook, (names, figures, minutes) in sorted(STUDIES.items()):
         output: [f"{FIGURES}/{figure}.csv" for figure in figures]
         priority: minutes
         log: f"{RUNS}/notebooks/{notebook}.ipynb"
-        params: study_key(names)
+        params:
+            key=study_key(names),
+            more=FRESH.get(notebook, ""),  # not in the command's text: that is read when all rules are made
         resources: gpu=CARDS
-        shell: f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p seeds '{SEEDS}' -p figures ../{FIGURES}{FRESH.get(notebook, '')}"
+        shell: f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p seeds '{SEEDS}' -p figures ../{FIGURES}{{params.more}}"
 
 
 rule world:

@@ -143,7 +143,8 @@ def test_an_installed_library_has_every_profile_and_starts_at_the_current_folder
     profiles, told = in_plain_folder(installed, code).splitlines()
     params = HOME / "params"
     assert profiles == str(sorted(p.relative_to(params).as_posix() for p in params.rglob("*.yaml")))
-    assert told == f"40 {installed[1] / 'mine.jsonl'}"
+    batch = yaml.safe_load((params / "tiny.yaml").read_text("utf-8"))["batch_size"]
+    assert told == f"{batch} {installed[1] / 'mine.jsonl'}"
 
 
 def test_no_committed_file_names_a_registry_host_or_a_machine_path():

@@ -144,10 +144,16 @@ class Progress:
 
 
 def error_of(notebook: Path) -> str:
-    """The name and message of the error that stopped an executed notebook; "" where none did."""
+    """The name and message of the error that stopped an executed notebook; "" where none did.
+
+    A job that ends before its notebook starts leaves what the engine made: an empty file.
+    """
     if not notebook.is_file():
         return ""
-    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+    text = notebook.read_text(encoding="utf-8")
+    if not text:
+        return "it ended before its notebook started; see the engine's log"
+    for cell in json.loads(text)["cells"]:
         for output in cell.get("outputs", []):
             if output["output_type"] == "error":
                 told = f"{output.get('ename', 'error')}: {output.get('evalue', '')}"

@@ -31,6 +31,8 @@ def executed(source: Path, folder: Path) -> Path | None:
     """
     own = [cell.source for cell in code(nbformat.read(source, 4))]
     for path in sorted(folder.glob(f"{source.stem[:2]}_*.ipynb")):
+        if not path.stat().st_size:  # its job ended before it started
+            continue
         ran = nbformat.read(path, 4)
         whole = all(cell.execution_count for cell in ran.cells if cell.cell_type == "code")
         failed = ran.metadata.get("papermill", {}).get("exception")

@@ -1,14 +1,20 @@
 """The strict wrapper around papermill, and the batch's command line."""
 
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 from nbformat.v4 import new_code_cell, new_notebook
 
 from activedpo_lib.batch import batch
+from activedpo_lib.batch.engine import engine_command
 from activedpo_lib.batch.execute import NotebookError, checked, declared, execute, main
+from activedpo_lib.store import HOME
 
 
 def notebook(path, cells, tagged=True):
@@ -108,3 +114,30 @@ def test_a_second_process_waits_for_the_first_to_finish_a_notebook(tmp_path):
     said = [process.communicate()[0] for process in running]
     assert [process.returncode for process in running] == [0, 0]
     assert sum("is being written by another process; waiting for it" in text for text in said) == 1
+
+
+def test_every_jobs_command_is_one_that_its_notebook_takes():
+    """The engine's dry run prints what it would start: the studies' commands too."""
+    command = [*engine_command("smoke", 2, "1", target="all_figures"), "--dry-run"]
+    command += ["--forceall", "--printshellcmds"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    started = re.findall(r"-m activedpo_lib\.batch\.execute (.+)", told)
+    assert {Path(book) for book in re.findall(r"notebooks/\d\d_\w+\.ipynb", " ".join(started))} >= {
+        path.relative_to(HOME) for path in (HOME / "notebooks").glob("*.ipynb")
+    }
+    for line in started:
+        words = shlex.split(line)
+        book = next(word for word in words if word.startswith("notebooks/"))
+        at = [i for i, word in enumerate(words) if word == "-p"]
+        checked(HOME / book, {words[i + 1]: yaml.safe_load(words[i + 2]) for i in at})
+
+
+def test_a_rules_command_reads_no_name_that_a_loop_moves_on():
+    """A job's command is put together when it starts: a loop's variable then has its last value,
+    though the dry run shows each its own.
+    """
+    commands = re.findall(r'shell: f"(.+)"', (HOME / "Snakefile").read_text(encoding="utf-8"))
+    assert len(commands) > 5
+    for command in commands:
+        read = re.findall(r"(?<!{){([^{}]+)}(?!})", command)
+        assert read and all(name.isupper() for name in read), command
