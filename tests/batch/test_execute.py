@@ -140,4 +140,5 @@ def test_a_rules_command_reads_no_name_that_a_loop_moves_on():
     assert len(commands) > 5
     for command in commands:
         read = re.findall(r"(?<!{){([^{}]+)}(?!})", command)
-        assert read and all(name.isupper() for name in read), command
+        assert read, command
+        assert [name for name in read if not name.isupper()] == [], command

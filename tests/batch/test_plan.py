@@ -213,9 +213,7 @@ def test_a_failed_jobs_copy_is_where_status_looks(tmp_path, monkeypatch):
     write(new_notebook(cells=cells, metadata=kernel), tmp_path / "a.ipynb")
     assert execute([str(tmp_path / "a.ipynb"), str(tmp_path / "out.ipynb")]) == 1
     assert error_of(tmp_path / "out.ipynb") == "ZeroDivisionError: division by zero"
-    (
-        tmp_path / "none.ipynb"
-    ).touch()  # what the engine leaves of a job that ended before it started
+    (tmp_path / "none.ipynb").touch()  # the engine's, of a job that ended before it started
     assert "before its notebook started" in error_of(tmp_path / "none.ipynb")
 
 
