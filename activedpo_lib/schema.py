@@ -1,6 +1,4 @@
-"""The parameters' types: every value frozen, with its type, range and unit; D1..D16 are named at
-their fields.
-"""
+"""The parameters' types: values frozen, with type, range and unit; D1..D16 are named at theirs."""
 
 import dataclasses
 import hashlib
@@ -9,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 CeilingName = Literal["", "matching", "largest_gap"]
+KNOWING = "full knowledge: "  # how tables call a ceiling
 
 
 def ranged(
@@ -223,7 +222,7 @@ class Params:
     @property
     def chooser(self) -> str:
         """Who picks, as tables call it: the strategy, or "full knowledge" and which."""
-        return f"full knowledge: {self.ceiling}" if self.ceiling else self.strategy
+        return f"{KNOWING}{self.ceiling}" if self.ceiling else self.strategy
 
     def digest(self, *parts: str) -> str:
         """The SHA-256 of the values that a result depends on, 12 hex digits; with `parts`, of the

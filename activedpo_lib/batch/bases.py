@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 
 from activedpo_lib.batch import arguments
-from activedpo_lib.runs.pretrained import ASSETS, make_shipped_base
+from activedpo_lib.runs.pretrained import ASSETS, WORLD_ROWS, make_world_base
+from activedpo_lib.schema import ModelParams
 from activedpo_lib.store import write_folder, write_json
 
 SHIPPED = (("llama", 0), ("gemma", 0), ("llama", 1))
-ROWS = 60_000
 
 
 def manifest() -> dict[str, str]:
@@ -33,12 +33,12 @@ def make_bases(names: Sequence[str]) -> None:
         folder = ASSETS / f"{family}-{seed}"
         if folder.name in names and not folder.exists():
             print(
-                f"pre-training {folder.name} on {ROWS} rows of the built-in world's text",
+                f"pre-training {folder.name} on {WORLD_ROWS} rows of the built-in world's text",
                 flush=True,
             )
             with write_folder(folder) as aside:
-                make_shipped_base(family, seed, ROWS, aside)
-    write_json(ASSETS / "manifest.json", {"rows": ROWS, "files": manifest()})
+                make_world_base(ModelParams(family, family), seed, WORLD_ROWS, aside)
+    write_json(ASSETS / "manifest.json", {"rows": WORLD_ROWS, "files": manifest()})
 
 
 @arguments.command

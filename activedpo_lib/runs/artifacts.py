@@ -16,7 +16,7 @@ from activedpo_lib.method.formulas import share_above
 from activedpo_lib.method.oracles import classifier_score, reward_model_score, utility_score
 from activedpo_lib.records import Comparison, Fit, Log, Prompt, Score, Task
 from activedpo_lib.runs.model_hub import model_folder
-from activedpo_lib.runs.pretrained import base_folder
+from activedpo_lib.runs.pretrained import base_folder, usual_shape
 from activedpo_lib.schema import OracleParams, Params
 from activedpo_lib.store import (
     content_key,
@@ -99,11 +99,13 @@ def oracle_folder(
     start: family and seed of the base that it starts from, and of its randomness.
     """
     family, seed = start
-    reward = _neutral(params)
+    reward, labeller = _neutral(params), params.model
+    if labeller.base == "world":  # policies of every size are judged by one and the same
+        labeller = usual_shape(labeller)
     reward = dataclasses.replace(
         reward,
         task=dataclasses.replace(reward.task, sft_subset=""),
-        model=dataclasses.replace(params.model, name="reward", family=family),
+        model=dataclasses.replace(labeller, name="reward", family=family),
     )
     folder = (
         Path(root)

@@ -1,5 +1,5 @@
-"""Base models, what SFT starts from: shipped with the built-in world, local, or trained once on the
-user's own text in a folder named by all that it depends on.
+"""Base models, what SFT starts from: shipped with the built-in world, local, or trained once, in a
+folder named by all that it depends on: on the user's own text, or on the world's in another size.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from activedpo_lib.method import models, training
 from activedpo_lib.method.models import PolicySize
 from activedpo_lib.records import Fit, Log
 from activedpo_lib.runs.model_hub import model_folder
-from activedpo_lib.schema import Params
+from activedpo_lib.schema import ModelParams, Params
 from activedpo_lib.store import LIBRARY, content_key, provenance, write_folder, write_json
 from activedpo_lib.streams import Stream, stream
 from activedpo_lib.tasks import load_task
@@ -22,6 +22,7 @@ from activedpo_lib.tasks.words import vocabulary
 from activedpo_lib.tasks.world import base_text
 
 PRETRAIN_BATCH = 16
+WORLD_ROWS = 60_000  # of the built-in world's text
 Rows = Iterable[Mapping[str, str]]
 ASSETS = LIBRARY / "assets"
 
@@ -29,21 +30,41 @@ ASSETS = LIBRARY / "assets"
 def pretrain(
     family: str, tokenizer: PreTrainedTokenizerBase, rows: Rows, size: PolicySize, fit: Fit,
     *, randomness: Stream,
-) -> PreTrainedModel:  # fmt: skip
-    """A randomly initialised model trained on rows {prompt, completion}."""
+) -> tuple[PreTrainedModel, float]:  # fmt: skip
+    """A randomly initialised model trained on rows {prompt, completion}, and its mean loss on the
+    way (nats a token).
+    """
     model = models.new_policy(family, size, stream=randomness.child("weights"))
-    return training.sft(model, tokenizer, rows, fit, stream=randomness.child("train"))[0]
+    return training.sft(model, tokenizer, rows, fit, stream=randomness.child("train"))
 
 
-def make_shipped_base(family: str, seed: int, rows: int, folder: Path | str) -> None:
-    """The built-in world's base model, as shipped in assets/ (see `python -m
-    activedpo_lib.batch.bases`).
+def make_world_base(model: ModelParams, seed: int, rows: int, folder: Path | str) -> float:
+    """A base model of the built-in world, of the shape that `model` names, one epoch on its text;
+    returns the mean loss on the way. With the usual shape it is what ships in assets/ (see `python
+    -m activedpo_lib.batch.bases`).
     """
     tokenizer = models.word_tokenizer(vocabulary())
-    randomness = stream(seed, "base", family)
-    size, fit = PolicySize(len(tokenizer), 96, 2, 4), Fit(1.0, 2.0e-3, PRETRAIN_BATCH)
-    model = pretrain(family, tokenizer, base_text(rows), size, fit, randomness=randomness)
-    models.save(model, tokenizer, folder)
+    randomness = stream(seed, "base", model.family)
+    fit = Fit(1.0, model.pretrain_learning_rate, PRETRAIN_BATCH)
+    trained, loss = pretrain(
+        model.family, tokenizer, base_text(rows), shape(model, len(tokenizer)), fit,
+        randomness=randomness,
+    )  # fmt: skip
+    models.save(trained, tokenizer, folder)
+    return loss
+
+
+def shape(model: ModelParams, vocabulary_size: int) -> PolicySize:
+    """The size of a model that is trained here, with its tokenizer's vocabulary."""
+    return PolicySize(
+        vocabulary_size, model.hidden_size, model.layers, model.heads, model.key_value_heads,
+        model.intermediate_size,
+    )  # fmt: skip
+
+
+def usual_shape(model: ModelParams) -> ModelParams:
+    """`model` in the shape, and by the recipe, of the models that ship."""
+    return ModelParams(model.name, model.family, model.base, dtype=model.dtype)
 
 
 def base_folder(params: Params, root: Path | str, seed: int = 0, log: Log = print) -> Path:
@@ -51,28 +72,34 @@ def base_folder(params: Params, root: Path | str, seed: int = 0, log: Log = prin
     user's own text.
     """
     model = params.model
-    if model.base == "world":
+    if model.base == "world" and model == usual_shape(model):
         return ASSETS / f"{model.family}-{seed}"
-    if model.base != "config":
+    if model.base not in ("world", "config"):
         return model_folder(model.base)
     neutral = dataclasses.replace(params, model=dataclasses.replace(model, name=model.family))
-    folder = (
-        Path(root)
-        / "bases"
-        / f"{params.task.name}-{model.family}-{seed}-{content_key(neutral, 'task', 'model')}"
-    )
+    parts = ("model",) if model.base == "world" else ("task", "model")
+    where = "world" if model.base == "world" else params.task.name
+    name = f"{where}-{model.family}-{seed}-{content_key(neutral, *parts)}"
+    folder = Path(root) / "bases" / name
     if not (folder / "made.json").is_file():
-        log(
-            f"[{params.task.name} {model.family}] pre-training a small model on your text "
-            f"({model.pretrain_epochs} epochs)"
-        )
+        log(f"[{where} {model.family}] pre-training a base of width {model.hidden_size}")
         with write_folder(folder) as aside:
-            _pretrain_on_files(params, seed, aside)
-            write_json(aside / "made.json", provenance(params.digest("task", "model"), seed))
+            loss = _pretrain(params, seed, aside)
+            write_json(
+                aside / "made.json", {"loss": loss, **provenance(params.digest(*parts), seed)}
+            )
     return folder
 
 
-def _pretrain_on_files(params: Params, seed: int, folder: Path) -> None:
+def _pretrain(params: Params, seed: int, folder: Path) -> float:
+    """Train a base from nothing and save it; returns its mean loss on the way."""
+    if params.model.base == "world":
+        rows = params.model.pretrain_rows or WORLD_ROWS
+        return make_world_base(params.model, seed, rows, folder)
+    return _pretrain_on_files(params, seed, folder)
+
+
+def _pretrain_on_files(params: Params, seed: int, folder: Path) -> float:
     task, model = load_task(params.task, params.evaluation.prompts), params.model
     rows = list(task.sft) + [
         {"prompt": c.prompt, "completion": text}
@@ -85,10 +112,9 @@ def _pretrain_on_files(params: Params, seed: int, folder: Path) -> None:
     randomness = stream(seed, "base", params.task.name, model.family)
     order = randomness.child("rows").numpy().permutation(len(rows))[: model.pretrain_rows or None]
     rows = [rows[i] for i in order]
-    size = PolicySize(
-        len(tokenizer), model.hidden_size, model.layers, model.heads, model.key_value_heads,
-        model.intermediate_size,
-    )  # fmt: skip
     fit = Fit(model.pretrain_epochs, model.pretrain_learning_rate, PRETRAIN_BATCH)
-    trained = pretrain(model.family, tokenizer, rows, size, fit, randomness=randomness)
+    trained, loss = pretrain(
+        model.family, tokenizer, rows, shape(model, len(tokenizer)), fit, randomness=randomness
+    )
     models.save(trained, tokenizer, folder)
+    return loss

@@ -2,10 +2,8 @@
 read again, and its figure saved beside its table.
 """
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import reduce
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +15,7 @@ from activedpo_lib.params import PROFILES, ParamsError, load_grid, load_params, 
 from activedpo_lib.schema import Params
 from activedpo_lib.store import provenance, write_json, write_table
 from activedpo_lib.study.live.bar import bar
+from activedpo_lib.study.variants import asked, chosen_by, scaled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +26,6 @@ STUDIES = PROFILES / "studies"
 KEYS = {"tasks", "models", "variants", "strategies"}
 NAMES = ("task", "model", "variant", "strategy")  # of a cell's parts
 WORLD_ONLY = {"task.skew", "task.evaluation_skew", "task.junk"}
-FACTOR = re.compile(r"x(\d+(?:\.\d+)?)")
 WORLD = "the built-in world (synthetic; says nothing about 7B models)"
 FIGURES = MappingProxyType(
     {
@@ -205,39 +203,19 @@ def load_study(name: str, profile: str = "tiny", more: dict[str, dict] | None = 
     for key in sorted(set(read) - KEYS):
         raise ParamsError(f"{name}.yaml: unknown key {key!r}; known keys are {sorted(KEYS)}")
     grid = load_grid(profile)
-    asked = [_asked(name, read, key, getattr(grid, key)) for key in ("tasks", "models")]
+    of = [asked(name, read, key, getattr(grid, key)) for key in ("tasks", "models")]
     cells = {}
-    for task, model in product(*asked):
+    for task, model in product(*of):
         usual = load_params(profile, task, model)
         for variant, overrides in (read["variants"] | (more or {})).items():
             if usual.task.source != "world" and WORLD_ONLY & set(overrides):
                 continue  # real text has its own topics and its own junk
-            changed = _scaled(overrides, usual)
-            for strategy in read.get("strategies") or [changed.get("strategy", "activedpo")]:
-                cells[task, model, variant, strategy] = load_params(
-                    profile, task, model, overrides=changed | {"strategy": strategy}
+            changed = scaled(overrides, usual)
+            for chooser in read.get("strategies") or [changed.get("strategy", "activedpo")]:
+                cells[task, model, variant, chooser] = load_params(
+                    profile, task, model, overrides=changed | chosen_by(chooser)
                 )
     return Study(name, profile, MappingProxyType(cells))
-
-
-def _asked(name: str, read: dict, key: str, every: Sequence[str]) -> Sequence[str]:
-    """Of the profile's tasks or models, those that the study asks for: every one, or the last."""
-    if (which := read.get(key, "last")) not in ("every", "last"):
-        raise ParamsError(f"{name}.yaml: {key} is {which!r}; write every or last")
-    return every if which == "every" else every[-1:]
-
-
-def _scaled(overrides: dict, params: Params) -> dict:
-    """`overrides` with "x0.5" made half of what the profile says; whole numbers stay so, from 1."""
-    found = {}
-    for dotted, value in overrides.items():
-        factor = FACTOR.fullmatch(value) if isinstance(value, str) else None
-        if factor:
-            usual = reduce(getattr, dotted.split("."), params)
-            value = usual * float(factor[1])
-            value = max(1, round(value)) if isinstance(usual, int) else value
-        found[dotted] = value
-    return found
 
 
 def _without_times(table: pd.DataFrame) -> pd.DataFrame:

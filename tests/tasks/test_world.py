@@ -158,9 +158,10 @@ def test_shipped_models_are_those_of_the_manifest():
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "gemma"])
 def test_a_base_is_made_the_same_twice(family, tmp_path):
-    from activedpo_lib.runs.pretrained import make_shipped_base
+    from activedpo_lib.runs.pretrained import make_world_base
+    from activedpo_lib.schema import ModelParams
 
     for name in "ab":
-        make_shipped_base(family, 0, 320, tmp_path / name)
+        make_world_base(ModelParams(family, family), 0, 320, tmp_path / name)
     files = [(tmp_path / name / "model.safetensors").read_bytes() for name in "ab"]
     assert files[0] == files[1]

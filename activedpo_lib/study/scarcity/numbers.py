@@ -11,10 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from activedpo_lib.schema import Params
+from activedpo_lib.schema import KNOWING, Params
 from activedpo_lib.study.statistics import last_round
-
-KNOWING = "full knowledge: "  # how tables call a ceiling
 
 
 def measure_of(table: pd.DataFrame) -> str:
