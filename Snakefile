@@ -71,6 +71,7 @@ STUDIES = {
 }
 if KNOWN:
     STUDIES["13_proposition_1"] = (["proposition"], ["fig6_proposition_1"], 3)
+SCALE = {"26_model_size": (["scale_tuning", "scale"], ["fig19_model_size"], 240)}  # hours: `make scale` alone
 def study_key(names):
     """A hash of the parameters of every run of these studies, and of the library's code."""
     digests = [load_study(name, PROFILE).digests() for name in names]
@@ -83,10 +84,14 @@ rule all_figures:
         [f"{FIGURES}/{figure}.csv" for _, figures, _ in STUDIES.values() for figure in figures],
 
 
+rule scale:
+    input: f"{FIGURES}/fig19_model_size.csv"
+
+
 # As many again as chose the strategies, after them.
 FRESH = {"25_fresh_seeds": f" -p fresh_seeds '{[len(SEEDS) + seed for seed in SEEDS]}'"}
 AFTER = {"25_fresh_seeds": [f"{FIGURES}/fig13_all_strategies.csv"]}  # whose runs it reads
-for notebook, (names, figures, minutes) in sorted(STUDIES.items()):
+for notebook, (names, figures, minutes) in sorted((STUDIES | SCALE).items()):
     rule:
         name: notebook[3:]
         input:

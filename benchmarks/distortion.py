@@ -8,7 +8,7 @@ from activedpo_lib.method.design import select_greedy
 from activedpo_lib.method.features import pair_features
 from activedpo_lib.method.gradients import gradient_shapes
 from activedpo_lib.method.projection import make_projection
-from activedpo_lib.study.distortion import cosine_error, log_det, project
+from activedpo_lib.study.probing.distortion import cosine_error, log_det, project
 from benchmarks.measure import Row
 from benchmarks.subjects import world_features, world_run
 

@@ -64,6 +64,9 @@ def main(given: Sequence[str] | None = None) -> int:
         type=arguments.cluster,
         help="folder with Snakemake's settings for a cluster, as cluster/slurm",
     )
+    parser.add_argument(
+        "--scale", action="store_true", help="Figure 19 alone: models of four sizes, some hours"
+    )
     asked = parser.parse_args(given)
     arguments.need_checkout()
     grid = check(asked.profile)
@@ -74,7 +77,7 @@ def main(given: Sequence[str] | None = None) -> int:
         f"{asked.profile}: {len(grid.tasks)} tasks x {len(grid.models)} models x "
         f"{len(grid.strategies)} strategies x {seeds} seeds; Ctrl-C stops, the same command goes on"
     )
-    target = "all_figures" if asked.studies else "all"
+    target = "scale" if asked.scale else "all_figures" if asked.studies else "all"
     return run_batch(asked.profile, seeds, asked.cores, asked.cluster or "", target)
 
 

@@ -1,4 +1,4 @@
-"""The exercises of notebooks 15 to 24: beyond the paper, and a person as the oracle."""
+"""The exercises of notebooks 15 to 26: beyond the paper, and a person as the oracle."""
 
 import numpy as np
 
@@ -189,6 +189,24 @@ EXERCISES: dict[str, Exercise] = {
             1.0: "That was before: the twin's label is in V now.",
             0.0: "One label does not make a direction certain, unless the ridge is zero.",
             np.sqrt(0.5): "Nearly: that is the norm, its square was asked for.",
+        },
+    ),
+    "26.1": Function(
+        lambda values, ridge: (values / (values + ridge)).sum(),
+        lambda random: (random.exponential(size=8), 0.5 + random.random()),
+        "Each direction counts by the share of it that the ridge leaves.",
+        {
+            "Without the ridge every direction counts as one.": lambda values, ridge: len(values),
+            "That is what the ridge takes away; its rest was asked for.": (
+                lambda values, ridge: (ridge / (values + ridge)).sum()
+            ),
+        },
+    ),
+    "26.2": Choice(
+        "chance is smaller too",
+        {
+            "chance is smaller too": "Compare it with what random vectors of that length show.",
+            "the ridge hides it": "A cosine knows no ridge.",
         },
     ),
 }

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from activedpo_lib.study import picks, statistics
 from activedpo_lib.study import sentences_beyond as beyond
+from activedpo_lib.study import statistics
 from activedpo_lib.study.comparisons import fresh
 from activedpo_lib.study.comparisons.pooled import over_cells
 from activedpo_lib.study.comparisons.power import power_line
+from activedpo_lib.study.probing import by_size, picks
 from activedpo_lib.study.scarcity import sentences as scarcity
 from activedpo_lib.study.statistics import effects, last_differences, last_round, saved_table
 from activedpo_lib.study.wording import (
@@ -183,4 +184,5 @@ SENTENCES: dict[str, Callable[[Path], str]] = {
     "21_replay": beyond.replay,
     "22_decisions": beyond.decisions,
     "25_fresh_seeds": fresh.sentence,
+    "26_model_size": by_size.sentence,
 }

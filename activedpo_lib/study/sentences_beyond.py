@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from activedpo_lib.study import picks, statistics, wording
+from activedpo_lib.study import statistics, wording
 from activedpo_lib.study.comparisons.corrected import (
     WHENS,
     above_everywhere,
     corrected_verdicts,
 )
 from activedpo_lib.study.comparisons.power import power_line
+from activedpo_lib.study.probing import picks
 from activedpo_lib.study.statistics import effects, last_round, saved_table, sign
 from activedpo_lib.study.wording import (
     REWARD,

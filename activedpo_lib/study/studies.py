@@ -26,6 +26,7 @@ STUDIES = PROFILES / "studies"
 KEYS = {"tasks", "models", "variants", "strategies"}
 NAMES = ("task", "model", "variant", "strategy")  # of a cell's parts
 WORLD_ONLY = {"task.skew", "task.evaluation_skew", "task.junk"}
+TRAINED_HERE, SHAPE = {"world", "config"}, {"model.hidden_size", "model.layers", "model.heads"}
 WORLD = "the built-in world (synthetic; says nothing about 7B models)"
 FIGURES = MappingProxyType(
     {
@@ -46,6 +47,7 @@ FIGURES = MappingProxyType(
         "21_replay": ("fig14_replay",),
         "22_decisions": ("decisions",),
         "25_fresh_seeds": ("fig18_fresh_seeds",),
+        "26_model_size": ("fig19_model_size",),
     }
 )  # notebook: the figures that it makes
 
@@ -210,6 +212,8 @@ def load_study(name: str, profile: str = "tiny", more: dict[str, dict] | None = 
         for variant, overrides in (read["variants"] | (more or {})).items():
             if usual.task.source != "world" and WORLD_ONLY & set(overrides):
                 continue  # real text has its own topics and its own junk
+            if usual.model.base not in TRAINED_HERE and SHAPE & set(overrides):
+                continue  # and a model that was made elsewhere its own width
             changed = scaled(overrides, usual)
             for chooser in read.get("strategies") or [changed.get("strategy", "activedpo")]:
                 cells[task, model, variant, chooser] = load_params(

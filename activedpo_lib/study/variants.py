@@ -20,10 +20,11 @@ def chosen_by(chooser: str) -> dict[str, str]:
 
 
 def asked(name: str, read: dict, key: str, every: Sequence[str]) -> Sequence[str]:
-    """Of the profile's tasks or models, those that the study asks for: every one, or the last."""
-    if (which := read.get(key, "last")) not in ("every", "last"):
-        raise ParamsError(f"{name}.yaml: {key} is {which!r}; write every or last")
-    return every if which == "every" else every[-1:]
+    """Of the profile's tasks or models, those that the study asks for: every one, the first or the last."""
+    chosen = {"every": every, "first": every[:1], "last": every[-1:]}
+    if (which := read.get(key, "last")) not in chosen:
+        raise ParamsError(f"{name}.yaml: {key} is {which!r}; write every, first or last")
+    return chosen[which]
 
 
 def scaled(overrides: dict, params: Params) -> dict:

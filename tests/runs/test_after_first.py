@@ -9,8 +9,8 @@ from activedpo_lib.params import ParamsError, load_params
 from activedpo_lib.runs import checkpoints, steps
 from activedpo_lib.runs.launch import run_rounds
 from activedpo_lib.runs.run import open_run
-from activedpo_lib.study import probes
-from activedpo_lib.study.picks import picks_of
+from activedpo_lib.study.probing import probes
+from activedpo_lib.study.probing.picks import picks_of
 
 SETTINGS = {
     "oracle.kind": "utility", "task.sft_rows": 32, "rounds": 3, "dpo.learning_rate": 5.0e-3,

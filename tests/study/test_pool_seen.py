@@ -11,8 +11,8 @@ from activedpo_lib import load_params, open_run, run_rounds
 from activedpo_lib.study.drawing import pool_plots
 from activedpo_lib.study.live.explorer import Explorer
 from activedpo_lib.study.live.pool_seen import PoolSeen, principal
-from activedpo_lib.study.picks import picks_of
-from activedpo_lib.study.probes import rounds_again
+from activedpo_lib.study.probing.picks import picks_of
+from activedpo_lib.study.probing.probes import rounds_again
 
 
 @pytest.fixture(scope="module")

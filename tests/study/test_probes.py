@@ -12,9 +12,9 @@ from activedpo_lib.params import load_params
 from activedpo_lib.runs import artifacts, checkpoints
 from activedpo_lib.runs.launch import run_rounds
 from activedpo_lib.runs.run import open_run
-from activedpo_lib.study import picks, probes
 from activedpo_lib.study.comparisons import calibration
-from activedpo_lib.study.distortion import cosine_error, log_det, project, quality_table
+from activedpo_lib.study.probing import picks, probes
+from activedpo_lib.study.probing.distortion import cosine_error, log_det, project, quality_table
 from activedpo_lib.study.studies import Study
 
 SETTINGS = {"oracle.kind": "utility", "task.sft_rows": 32, "rounds": 3}

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from activedpo_lib.streams import stream
-from activedpo_lib.study import theory
+from activedpo_lib.study.probing import theory
 
 SETTING = theory.Setting(width=32, inputs=6, pool=30, batch=5, rounds=2, test=40)
 

@@ -16,7 +16,7 @@ from activedpo_lib.runs.launch import run_rounds
 from activedpo_lib.runs.run import open_run
 from activedpo_lib.runs.saved import policy_after
 from activedpo_lib.streams import stream
-from activedpo_lib.study import probes
+from activedpo_lib.study.probing import probes
 from activedpo_lib.study.scarcity import update_size
 from activedpo_lib.study.studies import Study
 

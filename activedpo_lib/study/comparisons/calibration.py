@@ -13,7 +13,7 @@ from activedpo_lib.method.design import uncertainty
 from activedpo_lib.method.formulas import preference_probability
 from activedpo_lib.method.logps import implicit_rewards
 from activedpo_lib.runs.run import Run
-from activedpo_lib.study.probes import Round, pair_lengths, rounds_again
+from activedpo_lib.study.probing.probes import Round, pair_lengths, rounds_again
 from activedpo_lib.study.studies import Study
 
 LARGEST = 1e4  # of a fitted scale

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from activedpo_lib.study.drawing import plots
 from activedpo_lib.study.drawing.study_plots import finish
-from activedpo_lib.study.picks import CRITERIA
+from activedpo_lib.study.probing.picks import CRITERIA
 from activedpo_lib.study.tables import last_and_mean
 
 

@@ -14,7 +14,7 @@ from activedpo_lib.method.design import uncertainty
 from activedpo_lib.method.strategies import STRATEGIES, make_strategy
 from activedpo_lib.records import Candidates, Pool, Selection
 from activedpo_lib.runs.run import Run
-from activedpo_lib.study.probes import rounds_again
+from activedpo_lib.study.probing.probes import rounds_again
 
 MEASURED = frozenset({"phi", "margin", "entropy", "hidden", "prompt_hidden"})
 

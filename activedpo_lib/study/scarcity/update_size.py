@@ -1,7 +1,7 @@
 """How far a run moved its model: the size of the update beside what the labels taught.
 
 A gain that a longer step gives as well is no merit of the choice of labels. As in
-`study/probes.py`, finished runs are read, and nothing is written.
+`study/probing/probes.py`, finished runs are read, and nothing is written.
 """
 
 import dataclasses

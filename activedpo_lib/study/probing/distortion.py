@@ -13,7 +13,7 @@ from activedpo_lib.method.gradients import gradient_shapes
 from activedpo_lib.method.projection import Projection, make_projection
 from activedpo_lib.runs.run import Run
 from activedpo_lib.runs.saved import policy_after
-from activedpo_lib.study.probes import pool_gradients
+from activedpo_lib.study.probing.probes import pool_gradients
 
 
 def project(exact: np.ndarray, projection: Projection) -> np.ndarray:

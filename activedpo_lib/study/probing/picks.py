@@ -11,7 +11,7 @@ from activedpo_lib.method.generation import pair_name
 from activedpo_lib.records import Candidates, Pool
 from activedpo_lib.runs import checkpoints
 from activedpo_lib.runs.run import Run
-from activedpo_lib.study.probes import (
+from activedpo_lib.study.probing.probes import (
     EVERYTHING,
     Round,
     overlaps,

@@ -1,0 +1,106 @@
+"""Figure 19's table by the model's size: differences to Random, their trend, and what they say."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from activedpo_lib.schema import KNOWING
+from activedpo_lib.study.comparisons.power import power_line
+from activedpo_lib.study.statistics import last_differences, last_round, saved_table
+from activedpo_lib.study.wording import (
+    counted,
+    headline,
+    itemised,
+    joined,
+    name_of,
+    number,
+    paragraphs,
+    plain,
+    stands,
+)
+
+BASELINE, NAME = "random", "fig19_model_size"
+FOURFOLD = np.log(4.0)
+
+
+def with_parameters(results: pd.DataFrame, started: pd.DataFrame) -> pd.DataFrame:
+    """`results` with `parameters`, each variant's number of weights. started: of `bases`."""
+    counts = started.groupby("variant", sort=False)["parameters"].first()
+    return results.assign(parameters=results["variant"].map(counts))
+
+
+def by_size(table: pd.DataFrame, measure: str) -> dict[str, dict[int, np.ndarray]]:
+    """{chooser: {parameters: its difference to Random after the last round, (seeds,)}}."""
+    found: dict[str, dict[int, np.ndarray]] = {}
+    for count, own in table.groupby("parameters", sort=True):
+        for (*_, name), values in last_differences(own, measure, "strategy", BASELINE).items():
+            found.setdefault(name, {})[int(count)] = values
+    return found
+
+
+def trend(cells: dict[int, np.ndarray]) -> np.ndarray:
+    """How much a difference changes with four times the parameters, (seeds,): each seed's slope."""
+    sizes = np.log(np.array(list(cells), dtype=np.float64)) / FOURFOLD
+    return np.polyfit(sizes, np.stack(list(cells.values())), 1)[0]
+
+
+def best_steps(tuning: pd.DataFrame) -> pd.Series:
+    """The step of Random's highest mean reward at each width; tuning: variants "width 48, step x2".
+
+    Indexed by width, as "width 48".
+    """
+    last = last_round(tuning)
+    parts = last["variant"].str.rsplit(", ", n=1, expand=True)
+    means = last["reward"].groupby([parts[0], parts[1]], sort=False).mean().unstack()
+    return means.idxmax(axis=1)
+
+
+def size_of(parameters: float) -> str:
+    """ "0.24 million parameters"."""
+    return f"{parameters / 1e6:.2g} million parameters"
+
+
+def sentence(folder: Path) -> str:
+    """Figure 19 in words."""
+    table, started = saved_table(folder, NAME), saved_table(folder, f"{NAME}_bases")
+    found = by_size(table, "reward")
+    ours = {size_of(n): values for n, values in found["activedpo"].items()}
+    head = [f"ActiveDPO ended above Random at {counted(ours, 1, 'size')}"]
+    for name in found:
+        if name.startswith(KNOWING):
+            known = {size_of(n): values for n, values in found[name].items()}
+            head.append(f"one who knew every reward at {counted(known, 1, 'size')}")
+    measures = {"reward": "Oracle reward (logits)", "utility": "True utility (utils)"}
+    parts = []
+    for measure, what in measures.items():
+        if table[measure].notna().all():
+            for name, cells in by_size(table, measure).items():
+                named = {size_of(n): values for n, values in cells.items()}
+                parts.append(
+                    stands(named, f"{name_of(name)}. {what} after the last round", "Random")
+                )
+    if len(ours) > 1:
+        slopes = {name_of(name): number(trend(cells)) for name, cells in found.items()}
+        parts.append(
+            itemised(
+                slopes, "What four times the parameters add to a reward's difference to Random"
+            )
+        )
+    return paragraphs(
+        headline(ours, f"{joined(head)}."), *parts, _where_from(started),
+        power_line(found["activedpo"].values()),
+    )  # fmt: skip
+
+
+def _where_from(started: pd.DataFrame) -> str:
+    cells = {}
+    for count, own in started.groupby("parameters", sort=True):
+        mean = own.mean(numeric_only=True)
+        cells[size_of(float(count))] = (
+            f"{plain(mean['base_loss'])} and {plain(mean['sft_loss'])} nats; effective dimension "
+            f"{plain(mean['effective'], 0)} of {plain(mean['pairs'], 0)} pairs; overlap "
+            f"{plain(mean['overlap'])}"
+        )
+    what = "Loss a token of the base and of pi_SFT on demonstrations; the first pool's gradients"
+    return itemised(cells, what)
