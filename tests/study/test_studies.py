@@ -87,7 +87,7 @@ def test_an_unknown_study_and_a_bad_one_are_named(tmp_path, monkeypatch):
         load_study("odd")
     with pytest.raises(ParamsError, match="unknown key 'variant'"):
         load_study("odder")
-    with pytest.raises(ParamsError, match="models is 'all'; write every or last"):
+    with pytest.raises(ParamsError, match="models is 'all'; write every, first or last"):
         load_study("oddest")
 
 
