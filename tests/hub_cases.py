@@ -130,7 +130,7 @@ SHAPE = {
 MARKS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 LLAMA = ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
          "<|eot_id|>"]  # fmt: skip
-GEMMA = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
+GEMMA = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>"]
 
 
 def families():
@@ -211,6 +211,8 @@ def write_model(family, folder, shards=False, **more):
         family.config(vocab_size=rows, eos_token_id=eos, **SHAPE | own)
     )
     model.save_pretrained(folder, max_shard_size="60KB" if shards else "5GB")
-    said = {"eos_token_id": ids, "do_sample": True, "temperature": 0.6, "top_p": 0.95, **named}
+    # Without `do_sample` the library reads these settings, and refuses to save them.
+    sampled = {"temperature": 0.6, "top_p": 0.95} | ({"do_sample": True} if family.template else {})
+    said = {"eos_token_id": ids, **sampled, **named}
     (folder / "generation_config.json").write_text(json.dumps(said))
     return folder

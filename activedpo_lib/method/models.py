@@ -197,7 +197,8 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str) -> Tokens:
     ids, (bos, eos) = tokenizer(text)["input_ids"], (tokenizer.bos_token_id, tokenizer.eos_token_id)
     if bos is not None and ids[:2] == [bos, bos]:
         ids = ids[1:]
-    if len(ids) > 1 and ids[-1] == eos and not text.endswith(tokenizer.eos_token):
+    brought = [eos] if eos is not None and text.endswith(tokenizer.eos_token) else []
+    if ids[-1 - len(brought) :] == [eos, *brought]:
         ids = ids[:-1]
     return tuple(ids)
 
