@@ -59,13 +59,18 @@ def byte_level(special, start=None):
     return _starting_with(made, start)
 
 
-def sentencepiece(special, start, prefix):
-    """BPE over letters with bytes to fall back on: Gemma's style, Mistral's with `prefix`, the
-    space in front of every text.
+def sentencepiece(special, start, prefix=""):
+    """BPE over letters with bytes to fall back on: Gemma's style. With `prefix` a space stands in
+    front of every text: by the pre-tokenizer (Mistral), or the older way by a normalizer (Llama 2).
     """
     made = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     if prefix:
-        made.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme="first", split=False)
+        if prefix == "pre-tokenizer":
+            made.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme="first", split=False)
+        else:
+            made.normalizer = normalizers.Sequence(
+                [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+            )
         made.decoder = decoders.Sequence(
             [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(),
              decoders.Strip(" ", 1, 0)]
@@ -80,8 +85,9 @@ def sentencepiece(special, start, prefix):
     trainer = trainers.BpeTrainer(
         vocab_size=360, special_tokens=[*special, *bytes_], show_progress=False
     )
-    # Words apart, the space in front, so that no piece spans two.
-    words = (word for text in TEXTS for word in re.findall(r" ?[^ ]+", text))
+    # Words apart, one space in front, so that no piece spans two.
+    one = r"[^ ]+" if made.normalizer and prefix else r" ?[^ ]+"
+    words = (word for text in TEXTS for word in re.findall(one, text))
     made.train_from_iterator(words, trainer)
     as_json = json.loads(made.to_str())
     as_json["added_tokens"] = [t for t in as_json["added_tokens"] if t["content"] in special]
@@ -131,6 +137,10 @@ MARKS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 LLAMA = ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
          "<|eot_id|>"]  # fmt: skip
 GEMMA = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>"]
+SPACED = {
+    "tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>",
+    "unk_token": "<unk>", "add_bos_token": True, "add_eos_token": False,
+}  # fmt: skip
 
 
 def families():
@@ -159,18 +169,19 @@ def families():
             Gemma3TextConfig,
             {"head_dim": 16, "sliding_window": 6, "layer_types":
              ["sliding_attention", "sliding_attention", "full_attention"], "padding": 64},
-            sentencepiece(GEMMA, "<bos>", prefix=False),
+            sentencepiece(GEMMA, "<bos>"),
             {"tokenizer_class": "GemmaTokenizer", "bos_token": "<bos>", "eos_token": "<eos>",
              "pad_token": "<pad>", "unk_token": "<unk>", "add_bos_token": True},
             chat("<bos>", "<start_of_turn>ROLE\\n", "<end_of_turn>\\n"), ("<eos>", "<end_of_turn>"),
         ),
-        # a base model: no template, no pad; the space in front of a text
+        # base models: no template, no pad; the space in front of a text
         "mistral": Family(
             MistralConfig, {"sliding_window": 6},
-            sentencepiece(["<unk>", "<s>", "</s>"], "<s>", prefix=True),
-            {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>",
-             "unk_token": "<unk>", "add_bos_token": True, "add_eos_token": False},
-            ends=("</s>",),
+            sentencepiece(["<unk>", "<s>", "</s>"], "<s>", "pre-tokenizer"), SPACED, ends=("</s>",),
+        ),
+        "llama 2": Family(
+            LlamaConfig, {"num_key_value_heads": 4},
+            sentencepiece(["<unk>", "<s>", "</s>"], "<s>", "normalizer"), SPACED, ends=("</s>",),
         ),
         # the pad is EOS; a layer without positions
         "smollm 3": Family(

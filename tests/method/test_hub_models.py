@@ -21,11 +21,11 @@ from activedpo_lib.runs import model_hub
 from activedpo_lib.streams import stream
 from activedpo_lib.supported import check_policy, ends_of
 
-NAMES = ["qwen3", "llama 3", "gemma 3", "mistral", "smollm 3"]
-BOS = {"llama 3": "<|begin_of_text|>", "gemma 3": "<bos>", "mistral": "<s>"}
+NAMES = ["qwen3", "llama 3", "gemma 3", "mistral", "llama 2", "smollm 3"]
+BOS = {"llama 3": "<|begin_of_text|>", "gemma 3": "<bos>", "mistral": "<s>", "llama 2": "<s>"}
 PAD = {"qwen3": "<|endoftext|>", "llama 3": "<|eot_id|>", "gemma 3": "<pad>", "mistral": "<unk>",
-       "smollm 3": "<|im_end|>"}  # fmt: skip
-PROMPTS = [Prompt(f"p{at}", text[9 * at :]) for at, text in enumerate(hub_cases.PROMPTS)]
+       "llama 2": "<unk>", "smollm 3": "<|im_end|>"}  # fmt: skip
+PROMPTS = [Prompt(f"p{at}", text[9 * at :].strip()) for at, text in enumerate(hub_cases.PROMPTS)]
 GREEDY = Sampling(1, 12, top_k=1)
 
 
@@ -112,7 +112,7 @@ def test_no_eos_stands_behind_a_prompt_where_the_tokenizer_puts_one(folders, tmp
 def test_pads(folder, tokenizer, name):
     assert tokenizer.pad_token == PAD[name]
     said = json.loads((folder / "tokenizer_config.json").read_text())
-    assert ("pad_token" in said) == (name not in ("llama 3", "mistral"))
+    assert ("pad_token" in said) == (name not in ("llama 3", "mistral", "llama 2"))
 
 
 def test_sft_learns_eos_whatever_the_pad_is_and_the_ends_stay(
@@ -120,7 +120,7 @@ def test_sft_learns_eos_whatever_the_pad_is_and_the_ends_stay(
 ):
     """TRL's loss, at a step of no length, is the mean over all response tokens, EOS among them, of
     a forward pass of one row at a time. What is saved after it names the ends that the folder's
-    generation_config.json does; Mistral's here holds what the library refuses to save, a
+    generation_config.json does; the base models' here holds what the library refuses to save, a
     temperature without sampling.
     """
     ends = tokenizer.convert_tokens_to_ids(hub_cases.families()[name].ends)
@@ -146,7 +146,7 @@ def test_sft_learns_eos_whatever_the_pad_is_and_the_ends_stay(
     models.save(trained, tokenizer, tmp_path)
     assert set(ends_of(models.load_policy(tmp_path))) == set(ends)
     said = json.loads((folder / "generation_config.json").read_text())
-    assert ("do_sample" in said) == (name != "mistral")
+    assert ("do_sample" in said) == (name not in ("mistral", "llama 2"))
 
 
 def test_greedy_tokens_are_the_librarys_with_every_end_that_the_model_names(model, tokenizer):
