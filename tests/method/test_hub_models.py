@@ -19,7 +19,7 @@ from activedpo_lib.method.oracles import reward_model_score
 from activedpo_lib.records import Fit, Prompt, Sampling
 from activedpo_lib.runs import model_hub
 from activedpo_lib.streams import stream
-from activedpo_lib.supported import check_policy, ends_of
+from activedpo_lib.supported import ModelRefused, check_policy, ends_of
 
 NAMES = ["qwen3", "llama 3", "gemma 3", "mistral", "llama 2", "smollm 3"]
 BOS = {"llama 3": "<|begin_of_text|>", "gemma 3": "<bos>", "mistral": "<s>", "llama 2": "<s>"}
@@ -173,7 +173,9 @@ def test_greedy_tokens_are_the_librarys_with_every_end_that_the_model_names(mode
 
 def test_a_chat_prompt_is_the_librarys_turn_also_after_it_was_saved(tokenizer, name, tmp_path):
     if not hub_cases.families()[name].template:
-        pytest.skip("a base model: tests/test_refused_models.py says what chat says then")
+        with pytest.raises(ModelRefused, match="asks for the tokenizer's chat template"):
+            models.as_turns(tokenizer)
+        return
     plain = models.encode_prompt(tokenizer, PROMPTS[0].text)
     tokenizer = models.as_turns(tokenizer)
     tokenizer.save_pretrained(tmp_path)
