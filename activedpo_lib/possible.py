@@ -36,12 +36,22 @@ def possible(params: Params) -> Params:
     _pool_is_possible(params)
     _shareable(params)
     _policies_come_back(params)
-    if params.model.hidden_size % params.model.heads:
-        raise ParamsError(
-            f"model.hidden_size {params.model.hidden_size} must be a multiple of heads "
-            f"{params.model.heads}"
-        )
+    _model_is_possible(params)
     return params
+
+
+def _model_is_possible(params: Params) -> None:
+    """A small model has a whole number of units a head, and no chat template."""
+    model = params.model
+    if model.hidden_size % model.heads:
+        raise ParamsError(
+            f"model.hidden_size {model.hidden_size} must be a multiple of heads {model.heads}"
+        )
+    if model.chat and model.base in ("world", "config"):
+        raise ParamsError(
+            f"model.chat with model.base {model.base} is impossible: the models made here have no "
+            "chat template; set model.chat to false, or name a model of the hub"
+        )
 
 
 def _pool_is_possible(params: Params) -> None:

@@ -76,6 +76,7 @@ class ModelParams:
     pretrain_epochs: float = ranged(8.0, 0.0, unit="epochs")
     pretrain_learning_rate: float = ranged(2.0e-3, 0.0, 1.0)
     dtype: Literal["float32", "bfloat16"] = "float32"
+    chat: bool = False  # a prompt is the user's turn of the tokenizer's chat template
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,8 @@ class LoraParams:
     targets: tuple[str, ...] = (
         "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
     )  # fmt: skip
-    fresh: bool = (
-        False  # D12: merged after each round, then a fresh one; the reference stays pi_SFT
-    )
+    # D12: merged after each round, then a fresh one; the reference stays pi_SFT.
+    fresh: bool = False
 
 
 @dataclass(frozen=True)

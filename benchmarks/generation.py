@@ -39,7 +39,7 @@ def run():
 
     def ours(temperature=1.0):
         return sample(
-            policy, prompts, noise, Sampling(COPIES, NEW, temperature, batch_sequences=48), NEVER
+            policy, prompts, noise, Sampling(COPIES, NEW, temperature, batch_sequences=48), [NEVER]
         )
 
     @torch.inference_mode()

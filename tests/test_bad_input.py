@@ -97,6 +97,7 @@ PARAMS = [
     ({"lora.targets": [1]}, r"lora.targets must be a list of names, got \[1\]"),
     ({"model.heads": 5}, "model.hidden_size 96 must be a multiple of heads 5"),
     ({"model.dtype": "float8"}, "model.dtype must be one of"),
+    ({"model.chat": True}, "model.chat with model.base world is impossible"),
     ({"model.trust_remote_code": True}, "unknown parameter model.trust_remote_code"),
     ({"task.max_new_tokens": 0}, "task.max_new_tokens must be at least 1"),
     ({"task.source": "web"}, "task.source must be one of"),

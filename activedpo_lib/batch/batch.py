@@ -34,7 +34,25 @@ def check(profile: str, read: bool = True) -> Grid:
             )
         if params.task.source != "world" and (read or params.task.source == "files"):
             load_task(params.task, params.evaluation.prompts)
+    if read:
+        _check_models(profile, grid)
     return grid
+
+
+def _check_models(profile: str, grid: Grid) -> None:
+    """Raise ParamsError where a model that the profile names is not at hand or cannot be a policy;
+    the models that are made here need no look.
+    """
+    for name in grid.models:
+        params = load_params(profile, model=name)
+        if params.model.base in ("world", "config"):
+            continue
+        from activedpo_lib.runs.pretrained import check_base  # seconds, for the named ones alone
+
+        try:
+            check_base(params)
+        except (ValueError, FileNotFoundError) as error:
+            raise ParamsError(f"model {name}: {error}") from None
 
 
 def check_cards(profile: str) -> None:

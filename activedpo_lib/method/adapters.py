@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from activedpo_lib.runtime import quiet, seeded
 from activedpo_lib.streams import Stream
+from activedpo_lib.supported import check_targets
 
 
 def lora_config(rank: int, alpha: int, targets: Iterable[str]) -> LoraConfig:
@@ -32,8 +33,9 @@ def lora_config(rank: int, alpha: int, targets: Iterable[str]) -> LoraConfig:
 
 def with_adapter(base: PreTrainedModel, config: LoraConfig, *, stream: Stream) -> PeftModel:
     """`base` with a fresh adapter: B = 0, so the policy is still pi_SFT; adapter off, it always is
-    (D12).
+    (D12). Raises ModelRefused where a target is none of its linear layers.
     """
+    check_targets(base, config.target_modules or ())
     with seeded(stream=stream), quiet():
         return get_peft_model(base, config).eval()
 

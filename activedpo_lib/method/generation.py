@@ -14,6 +14,7 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 from activedpo_lib.method.models import encode_prompt
 from activedpo_lib.records import LabelledPair, Pool, Prompt, Response, Sampling, Tokens
 from activedpo_lib.streams import Stream
+from activedpo_lib.supported import ends_of
 
 PairName = tuple[str, frozenset[Tokens]]
 
@@ -34,7 +35,9 @@ def generate(
     encoded = [encode_prompt(tokenizer, prompt.text) for prompt in prompts]
     shape = (sampling.responses, sampling.max_new_tokens)
     noise = [stream.child(prompt.id).numpy().random(shape) for prompt in prompts]
-    sampled = sample(model, encoded, noise, sampling, tokenizer.eos_token_id)
+    # The first also fills: chat models name several (Llama 3, Qwen3, Gemma 3).
+    ends = tuple(dict.fromkeys((tokenizer.eos_token_id, *ends_of(model))))
+    sampled = sample(model, encoded, noise, sampling, ends)
     drawn = tuple(
         Response(prompt.id, tokens, str(tokenizer.decode(list(tokens), skip_special_tokens=True)))
         for prompt, responses in zip(prompts, sampled, strict=True)
@@ -77,9 +80,9 @@ def sample(
     prompts: Sequence[Tokens],
     noise: Sequence[np.ndarray],
     sampling: Sampling,
-    eos: int,
+    ends: Sequence[int],
 ) -> list[list[Tokens]]:
-    """Token ids of the responses to each prompt, each ending with `eos` unless cut.
+    """Token ids of the responses to each prompt, each ending with one of `ends` unless cut.
 
     prompts: token id sequences; noise: for each an (m, steps) array of uniforms, one a token
     (inverse CDF).
@@ -90,7 +93,7 @@ def sample(
     for start in range(0, len(order), step):
         chunk = order[start : start + step]
         uniforms = np.stack([noise[i] for i in chunk])
-        drawn = _sample_batch(model, [prompts[i] for i in chunk], uniforms, sampling, eos)
+        drawn = _sample_batch(model, [prompts[i] for i in chunk], uniforms, sampling, ends)
         for i, responses in zip(chunk, drawn, strict=True):
             result[i] = responses
     return result
@@ -102,12 +105,12 @@ def _sample_batch(
     prompts: Sequence[Tokens],
     noise: np.ndarray,
     sampling: Sampling,
-    eos: int,
+    ends: Sequence[int],
 ) -> list[list[Tokens]]:
     device = next(model.parameters()).device
     count, copies, steps = noise.shape
     width = max(map(len, prompts))
-    ids = torch.full((count, width), eos)
+    ids = torch.full((count, width), ends[0])
     mask = torch.zeros_like(ids)
     for at, prompt in enumerate(prompts):
         ids[at, width - len(prompt) :] = torch.tensor(prompt)
@@ -123,17 +126,18 @@ def _sample_batch(
     logits, mask, positions = (
         t.repeat_interleave(copies, 0) for t in (logits, mask, positions[:, -1:])
     )
-    tokens = torch.full((count * copies, steps), eos, device=device)
+    tokens = torch.full((count * copies, steps), ends[0], device=device)
+    stops = torch.tensor(ends, device=device)
     alive = torch.ones(count * copies, dtype=torch.bool, device=device)
     for step in range(steps):
         tokens[alive, step] = _draw(logits[alive], uniforms[alive, step], sampling)
-        alive &= tokens[:, step] != eos
+        alive &= ~torch.isin(tokens[:, step], stops)
         if step + 1 == steps or not alive.any():
             break
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
         positions = positions + 1
         logits = _step(model, tokens[:, step : step + 1], mask, positions, cache)
-    return _until_eos(tokens.cpu(), copies, eos)
+    return _until_end(tokens.cpu(), copies, ends)
 
 
 def _step(
@@ -177,8 +181,9 @@ def _truncated(probability: torch.Tensor, top_k: int, top_p: float) -> torch.Ten
     return torch.zeros_like(probability).scatter_(-1, at, ordered)
 
 
-def _until_eos(tokens: torch.Tensor, copies: int, eos: int) -> list[list[Tokens]]:
+def _until_end(tokens: torch.Tensor, copies: int, ends: Sequence[int]) -> list[list[Tokens]]:
     rows: list[Tokens] = []
     for row in tokens.tolist():
-        rows.append(tuple(row[: row.index(eos) + 1]) if eos in row else tuple(row))
+        length = next((at + 1 for at, token in enumerate(row) if token in ends), len(row))
+        rows.append(tuple(row[:length]))
     return [rows[start : start + copies] for start in range(0, len(rows), copies)]

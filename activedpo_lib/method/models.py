@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     GemmaConfig,
+    GenerationConfig,
     LlamaConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -19,10 +21,12 @@ from transformers import (
 )
 
 from activedpo_lib.records import Prompt, Tokens
-from activedpo_lib.runtime import device, need_files, quiet, read_config, seeded
+from activedpo_lib.runtime import device, quiet, seeded
 from activedpo_lib.streams import Stream
+from activedpo_lib.supported import ModelRefused, policy_config, read_config, unreadable
 
 EOS, PAD, UNKNOWN = "</s>", "<pad>", "<unk>"
+TURNS = "prompts_are_turns"  # in tokenizer_config.json, from `as_turns`
 # With the usual 0.02, copying from the prompt is not learned in the time.
 INITIALIZER_RANGE = 0.08
 
@@ -102,37 +106,43 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Pat
 
 def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
     """The tokenizer of a local model folder. Raises FileNotFoundError naming what is missing."""
-    need_files(folder, "config.json", "tokenizer.json")
+    read_config(folder, "tokenizer.json")
     with quiet():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    if (
-        tokenizer.pad_token is None
-    ):  # Llama-2 has none; EOS must stay in training, so it cannot double as the pad
-        tokenizer.pad_token = tokenizer.unk_token
+    if tokenizer.pad_token is None:
+        # Llama 2 has none, Llama 3 no unknown token either. No result depends on which it is: rows
+        # go to the trainers with labels and masks, so EOS as a pad stays in training.
+        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     return tokenizer
 
 
 def load_policy(folder: Path | str, dtype: str = "float32") -> PreTrainedModel:
-    """The causal LM of a local model folder, on the accelerator if there is one, in eval mode."""
-    found = read_config(folder, "model.safetensors").get("architectures") or ["of no architecture"]
-    if not found[0].endswith("ForCausalLM"):
-        raise ValueError(
-            f"{folder} is not a causal language model but {found[0]}: it cannot be a policy"
-        )
+    """The causal LM of a local model folder, on the accelerator if there is one, in eval mode.
+    Raises ModelRefused where it is of another kind or was not saved whole.
+    """
+    policy_config(folder)
     read: Any = AutoModelForCausalLM.from_pretrained
-    with quiet():
-        model, loading = read(
-            folder,
-            dtype=getattr(torch, dtype),
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
+    try:
+        with quiet():
+            model, loading = read(
+                folder,
+                dtype=getattr(torch, dtype),
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+    except (SafetensorError, RuntimeError) as error:
+        raise unreadable(folder, error) from error
     if lost := sorted(loading["missing_keys"]):
-        raise ValueError(
+        raise ModelRefused(
             f"{folder} lacks the weights {lost[:3]} ({len(lost)} in all): it was not saved whole; "
             "save it again"
         )
+    # Of how it was meant to be sampled only the tokens stay: the rest is D9's, and settings that
+    # contradict each other, which some models have, could not be saved after SFT.
+    said = model.generation_config
+    names = ("bos_token_id", "eos_token_id", "pad_token_id")
+    model.generation_config = GenerationConfig(**{name: getattr(said, name) for name in names})
     return model.to(device()).eval()
 
 
@@ -156,14 +166,47 @@ def check_context(
             )
 
 
+def as_turns(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """The tokenizer, to read a prompt as the user's turn of its chat template from now on, also
+    where it is saved and loaded. Raises ModelRefused without a template, or where it writes the
+    day's date into every prompt.
+    """
+    template = str(tokenizer.chat_template or "")
+    if not template:
+        raise ModelRefused(
+            "model.chat asks for the tokenizer's chat template, and it has none (a base model's?): "
+            "set model.chat to false, or put a chat_template.jinja into the model's folder"
+        )
+    if "strftime_now" in template:
+        raise ModelRefused(
+            "the tokenizer's chat template reads the clock (strftime_now): the same run would read "
+            "other prompts tomorrow; write a fixed date into the folder's chat_template.jinja"
+        )
+    tokenizer.init_kwargs[TURNS] = True
+    return tokenizer
+
+
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str) -> Tokens:
-    """A prompt's token ids, with BOS where the tokenizer has one (Gemma needs it)."""
-    return tuple(tokenizer(text)["input_ids"])
+    """A prompt's token ids: with BOS where the tokenizer has one (Gemma needs it), once also where
+    the text brings it; no EOS behind it; after `as_turns` the user's turn, without thinking.
+    """
+    if tokenizer.init_kwargs.get(TURNS):
+        turn = [{"role": "user", "content": text}]
+        render: Any = tokenizer.apply_chat_template
+        text = render(turn, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    ids, (bos, eos) = tokenizer(text)["input_ids"], (tokenizer.bos_token_id, tokenizer.eos_token_id)
+    if bos is not None and ids[:2] == [bos, bos]:
+        ids = ids[1:]
+    brought = [eos] if eos is not None and text.endswith(tokenizer.eos_token) else []
+    if ids[-1 - len(brought) :] == [eos, *brought]:
+        ids = ids[:-1]
+    return tuple(ids)
 
 
 def encode_response(tokenizer: PreTrainedTokenizerBase, text: str) -> Tokens:
-    """A response's token ids, EOS at the end."""
-    return (*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id)
+    """A response's token ids, one EOS at the end."""
+    ids, eos = tuple(tokenizer(text, add_special_tokens=False)["input_ids"]), tokenizer.eos_token_id
+    return ids if ids[-1:] == (eos,) else (*ids, eos)
 
 
 def encode_pair(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str) -> Tokens:

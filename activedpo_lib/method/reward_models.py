@@ -16,8 +16,9 @@ from transformers import (
 )
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from activedpo_lib.runtime import device, quiet, read_config, seeded
+from activedpo_lib.runtime import device, quiet, seeded
 from activedpo_lib.streams import Stream
+from activedpo_lib.supported import read_config
 
 
 class PooledRewardConfig(PretrainedConfig):

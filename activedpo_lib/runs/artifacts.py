@@ -16,7 +16,7 @@ from activedpo_lib.method.formulas import share_above
 from activedpo_lib.method.oracles import classifier_score, reward_model_score, utility_score
 from activedpo_lib.records import Comparison, Fit, Log, Prompt, Score, Task
 from activedpo_lib.runs.model_hub import model_folder
-from activedpo_lib.runs.pretrained import base_folder, usual_shape
+from activedpo_lib.runs.pretrained import base_folder, check_base, usual_shape
 from activedpo_lib.schema import OracleParams, Params
 from activedpo_lib.store import (
     content_key,
@@ -51,6 +51,8 @@ def sft_folder(params: Params, seed: int, root: Path | str, log: Log = print) ->
         base = base_folder(params, root, log=log)
         task = load_task(params.task, params.evaluation.prompts, comparisons=False)
         tokenizer, model = models.load_tokenizer(base), models.load_policy(base, params.model.dtype)
+        if params.model.chat:
+            tokenizer = models.as_turns(tokenizer)
         randomness = stream(seed, "sft", params.task.name, params.model.name)
         how = params.sft
         fit = Fit(
@@ -180,7 +182,10 @@ def load_evaluator(params: Params, root: Path | str, log: Log = print) -> Score 
 
 
 def train_missing(params: Params, seed: int, root: Path | str, log: Log = print) -> None:
-    """Train pi_SFT and the reward models of a run where they are missing; open none of the rest."""
+    """Train pi_SFT and the reward models of a run where they are missing; open none of the rest.
+    What cannot be a policy is refused first.
+    """
+    check_base(params)
     sft_folder(params, seed, root, log)
     if params.replay:
         return

@@ -25,7 +25,9 @@ from safetensors.torch import save_file
 from activedpo_lib.store import locate
 
 NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-FILES = ["*.json", "*.safetensors", "*.model", "*.txt"]
+FILES = ["*.json", "*.jinja", "*.safetensors", "*.model", "*.txt"]
+# The same weights again in their makers' own layout (Mistral, Llama).
+TWICE = ["consolidated*", "original/*"]
 
 
 def model_folder(name: Path | str) -> Path:
@@ -40,7 +42,8 @@ def model_folder(name: Path | str) -> Path:
 
 def _snapshot(name: str, files: list[str]) -> Path:
     try:
-        return Path(snapshot_download(name, allow_patterns=files, etag_timeout=10))
+        wanted = {"allow_patterns": files, "ignore_patterns": TWICE}
+        return Path(snapshot_download(name, etag_timeout=10, **wanted))
     except GatedRepoError:
         licence = f"huggingface.co/{name}"
         login = "log in (`hf auth login`, or set HF_TOKEN)"

@@ -17,12 +17,14 @@ from activedpo_lib.runs.model_hub import model_folder
 from activedpo_lib.schema import ModelParams, Params
 from activedpo_lib.store import LIBRARY, content_key, provenance, write_folder, write_json
 from activedpo_lib.streams import Stream, stream
+from activedpo_lib.supported import check_policy, check_targets, policy_config
 from activedpo_lib.tasks import load_task
 from activedpo_lib.tasks.words import vocabulary
 from activedpo_lib.tasks.world import base_text
 
 PRETRAIN_BATCH = 16
 WORLD_ROWS = 60_000  # of the built-in world's text
+LEAST = PolicySize(64, 8, 1, 1)
 Rows = Iterable[Mapping[str, str]]
 ASSETS = LIBRARY / "assets"
 
@@ -65,6 +67,20 @@ def shape(model: ModelParams, vocabulary_size: int) -> PolicySize:
 def usual_shape(model: ModelParams) -> ModelParams:
     """`model` in the shape, and by the recipe, of the models that ship."""
     return ModelParams(model.name, model.family, model.base, dtype=model.dtype)
+
+
+def check_base(params: Params) -> None:
+    """Raise ModelRefused where the base cannot be a policy or has not the layers that LoRA is put
+    on, FileNotFoundError where it is not at hand: from its small files, before any work.
+    """
+    model, targets = params.model, params.lora.targets
+    if model.base in ("world", "config"):  # made here: its family's layers are known
+        check_targets(models.new_policy(model.family, LEAST, stream=stream(0, "layers")), targets)
+        return
+    folder = base_folder(params, "")
+    policy_config(folder)
+    tokenizer = models.load_tokenizer(folder)
+    check_policy(folder, models.as_turns(tokenizer) if model.chat else tokenizer, targets)
 
 
 def base_folder(params: Params, root: Path | str, seed: int = 0, log: Log = print) -> Path:

@@ -16,6 +16,7 @@ from activedpo_lib.method.strategies import Factory, make_strategy
 from activedpo_lib.records import LabelledPair, Log, Prompt, Score, Strategy, Task
 from activedpo_lib.runs import artifacts, checkpoints
 from activedpo_lib.runs.checkpoints import run_folder
+from activedpo_lib.runs.pretrained import check_base
 from activedpo_lib.schema import Params
 from activedpo_lib.shards import SingleProcess, processes
 from activedpo_lib.streams import Stream, stream
@@ -82,12 +83,13 @@ def open_run(
 ) -> Run:
     """The run's folder, task, pi_SFT and oracle, trained first where they are missing.
 
-    Raises ValueError for what `strategy_of` refuses, a pool larger than the task's prompts, or a
-    prompt that does not fit the model's context.
+    Raises ValueError for what `strategy_of` refuses, a pool larger than the task's prompts, a base
+    that cannot be a policy, or a prompt that does not fit the model's context.
     """
     _freeze_what_is_imported()
     strategy, task = strategy_of(params, strategies), task_of(params)
     check_pool(task, params)
+    check_base(params)
     score = None if params.replay else artifacts.load_oracle(params, task, root, log)
     evaluator = artifacts.load_evaluator(params, root, log)
     sft = artifacts.sft_folder(params, seed, root, log)

@@ -12,6 +12,7 @@ from transformers import (
     Gemma3TextConfig,
     LlamaConfig,
     MistralConfig,
+    MixtralConfig,
     Qwen3Config,
     SmolLM3Config,
 )
@@ -37,6 +38,7 @@ FAMILIES = {
     ),
     "mistral": MistralConfig(**SHAPE, sliding_window=6),
     "smollm 3": SmolLM3Config(**SHAPE, no_rope_layers=[1, 1, 0]),  # a layer without positions
+    "mixtral": MixtralConfig(**SHAPE, num_local_experts=4),  # fused experts; LoRA on its attention
 }  # fmt: skip
 
 
@@ -44,7 +46,8 @@ FAMILIES = {
 def policy(request):
     torch.manual_seed(0)
     base = AutoModelForCausalLM.from_config(FAMILIES[request.param]).float()
-    config = adapters.lora_config(4, 16, TARGETS)
+    targets = TARGETS[:4] if request.param == "mixtral" else TARGETS
+    config = adapters.lora_config(4, 16, targets)
     found = adapters.with_adapter(base, config, stream=stream(0, "adapter"))
     for name, parameter in found.named_parameters():
         if "lora_B" in name:

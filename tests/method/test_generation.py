@@ -19,7 +19,7 @@ def greedy_noise(count, steps):
 
 def test_shared_prefill_gives_the_librarys_own_greedy_tokens(policy, tokenizer, prompts):
     encoded = [encode_prompt(tokenizer, p.text) for p in prompts]
-    found = sample(policy, encoded, greedy_noise(len(prompts), 8), GREEDY, tokenizer.eos_token_id)
+    found = sample(policy, encoded, greedy_noise(len(prompts), 8), GREEDY, [tokenizer.eos_token_id])
     for prompt, group in zip(encoded, found, strict=True):
         ids = torch.tensor([prompt])
         truth = policy.generate(
@@ -71,7 +71,7 @@ def test_sampling_follows_the_models_probabilities(tokenizer, prompts):
         [encode_prompt(tokenizer, prompt.text)],
         noise,
         Sampling(draws, 1, batch_sequences=draws),
-        tokenizer.eos_token_id,
+        [tokenizer.eos_token_id],
     )[0]
     logits = policy(input_ids=torch.tensor([encode_prompt(tokenizer, prompt.text)])).logits[0, -1]
     truth = torch.softmax(logits, -1).detach().numpy()

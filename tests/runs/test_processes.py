@@ -78,9 +78,9 @@ def test_several_processes_pick_and_train_as_one(strategy, processes, past, root
 
 
 def test_a_process_that_fails_is_told_with_its_own_error(tmp_path):
-    params = of(2, "activedpo", **{"lora.targets": ["no_such_module"]})
+    params = of(2, "activedpo", **{"task.max_new_tokens": 3000})  # seen where the model is opened
     with pytest.raises(
-        launch.ProcessesFailed, match=r"(?s)a run in 2 processes ended with 1.*no_such_module"
+        launch.ProcessesFailed, match=r"(?s)a run in 2 processes ended with 1.*context of 2048"
     ):
         run_rounds(params, 0, tmp_path, log=silent)
 

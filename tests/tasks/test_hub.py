@@ -6,19 +6,25 @@ import os
 import subprocess
 import sys
 
+import hub_cases
 import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from transformers import AutoTokenizer
 
 from activedpo_lib.method import models, reward_models
+from activedpo_lib.method.logps import reference_logps, response_logps
 from activedpo_lib.method.oracles import classifier_score
 from activedpo_lib.params import load_params
 from activedpo_lib.records import Prompt
 from activedpo_lib.runs import artifacts, model_hub
 from activedpo_lib.runs.launch import run_rounds
+from activedpo_lib.runs.run import labelled_pairs, open_run
+from activedpo_lib.runs.saved import policy_after
 from activedpo_lib.schema import TaskParams
 from activedpo_lib.store import HOME
+from activedpo_lib.supported import ends_of
 from activedpo_lib.tasks import load_task
 from activedpo_lib.tasks.files import DataError
 from activedpo_lib.tasks.hub_data import tldr_comparisons, tldr_question, webgpt_comparison
@@ -392,3 +398,67 @@ lora: {{rank: 2, alpha: 8, targets: [q_proj, v_proj]}}
     assert table["labels"].tolist() == [0, 4, 8]
     assert np.isfinite(table["reward"]).all()
     assert artifacts.made(next((tmp_path / "runs" / "sft").glob("*/*/*")))["loss"] > 0
+
+
+SHRUNK = {
+    "rounds": 2, "batch_size": 4, "task.max_new_tokens": 8, "generation.prompts": 6,
+    "evaluation.prompts": 4, "evaluation.responses": 2, "selection.dimensions": 32,
+    "selection.memory_mib": 64, "lora.rank": 4, "lora.alpha": 16,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("profile", "source", "model", "family", "chat"),
+    [
+        ("qwen3", "webgpt", "qwen3", "qwen3", True),
+        pytest.param("paper", "tldr", "llama", "llama 3", False, marks=pytest.mark.slow),
+    ],
+)
+def test_whole_rounds_of_a_profile_from_a_folder_of_each_family(
+    profile, source, model, family, chat, copies, deberta, tmp_path
+):
+    """The profile as it is (bfloat16, its targets, checkpointing) but for its sizes, on folders of
+    the hub's layout. What came is held to the tokenizer's own template, to the reward model read
+    one answer at a time, and to pi_SFT's own weights.
+    """
+    family = hub_cases.families()[family]
+    base = hub_cases.write_model(family, tmp_path / "base", shards=True)
+    named = {"tldr": {"task.sft": str(copies / "tldr")},
+             "webgpt": {"task.comparisons": str(copies / "webgpt")}}[source]  # fmt: skip
+    given = {"model.base": str(base), "model.chat": chat, "task.reward_model": str(deberta)}
+    params = load_params(profile, source, model, overrides=SHRUNK | named | given)
+    table = run_rounds(params, 0, tmp_path / "runs", log=lambda _: None)
+    assert table["labels"].tolist() == [0, 4, 8]
+    assert np.isfinite(table["reward"]).all()
+    assert table["dpo_loss"].iloc[1] == pytest.approx(np.log(2), abs=0.05)  # pi is pi_ref at first
+
+    run = open_run(params, 0, tmp_path / "runs", log=lambda _: None)
+    labelled = labelled_pairs(params, 0, tmp_path / "runs")
+    assert len(labelled) == 8
+    judge, reader = reward_models.load_classifier(deberta), models.load_tokenizer(deberta)
+    plain, ends = AutoTokenizer.from_pretrained(base), ends_of(run.base)
+    assert len(ends) == 2
+    for pair in labelled:
+        turn = [{"role": "user", "content": pair.prompt.text}]
+        how = {"add_generation_prompt": True, "return_dict": False, "enable_thinking": False}
+        ids = plain.apply_chat_template(turn, **how) if chat else plain(pair.prompt.text).input_ids
+        assert list(pair.prompt_tokens) == ids
+        scores = []
+        for response in (pair.chosen, pair.rejected):
+            assert response.tokens[-1] in ends or len(response.tokens) == 8
+            assert not set(response.tokens[:-1]) & set(ends)
+            read = reader(pair.prompt.question, response.text.strip(), return_tensors="pt")
+            with torch.inference_mode():
+                scores.append(judge(**read).logits.item())
+        assert scores[0] > scores[1] - 1e-6
+
+    prompts = [pair.prompt_tokens for pair in labelled]
+    responses = [pair.chosen.tokens for pair in labelled]
+    policy = policy_after(run, 2)
+    now, theirs = response_logps(policy, prompts, responses), reference_logps(
+        policy, prompts, responses
+    )  # fmt: skip
+    folder = artifacts.sft_folder(params, 0, tmp_path / "runs")
+    sft = models.load_policy(folder, params.model.dtype)
+    np.testing.assert_allclose(theirs, response_logps(sft, prompts, responses), atol=1e-6)
+    assert np.abs(now - theirs).max() > 0
