@@ -16,6 +16,10 @@ from activedpo_lib.records import LabelledPair, Pool, Prompt, Response, Sampling
 from activedpo_lib.streams import Stream
 
 PairName = tuple[str, frozenset[Tokens]]
+# Sequences that ended leave the batch once a quarter of it has: each time copies the cache, and at
+# every end that costs more than it saves. Matrix products of very few rows round otherwise than
+# those of many; down to 8 rows all bits were the same (benchmarks/README.md).
+COMPACT, FEWEST = 0.75, 8
 
 
 def generate(
@@ -106,13 +110,7 @@ def _sample_batch(
 ) -> list[list[Tokens]]:
     device = next(model.parameters()).device
     count, copies, steps = noise.shape
-    width = max(map(len, prompts))
-    ids = torch.full((count, width), eos)
-    mask = torch.zeros_like(ids)
-    for at, prompt in enumerate(prompts):
-        ids[at, width - len(prompt) :] = torch.tensor(prompt)
-        mask[at, width - len(prompt) :] = 1
-    ids, mask = ids.to(device), mask.to(device)
+    ids, mask = (t.to(device) for t in _padded_left(prompts, eos))
     uniforms = torch.from_numpy(noise.reshape(count * copies, steps)).to(device)
 
     settings: Any = model.config
@@ -124,16 +122,33 @@ def _sample_batch(
         t.repeat_interleave(copies, 0) for t in (logits, mask, positions[:, -1:])
     )
     tokens = torch.full((count * copies, steps), eos, device=device)
-    alive = torch.ones(count * copies, dtype=torch.bool, device=device)
+    rows = torch.arange(count * copies, device=device)  # those that the model's batch still holds
+    alive = torch.ones_like(rows, dtype=torch.bool)
     for step in range(steps):
-        tokens[alive, step] = _draw(logits[alive], uniforms[alive, step], sampling)
-        alive &= tokens[:, step] != eos
-        if step + 1 == steps or not alive.any():
+        going = rows[alive]
+        tokens[going, step] = _draw(logits[alive], uniforms[going, step], sampling)
+        alive = tokens[rows, step] != eos
+        left = int(alive.sum())
+        if step + 1 == steps or not left:
             break
+        if FEWEST <= left <= COMPACT * len(rows):
+            cache.batch_select_indices(alive.nonzero().squeeze(1))
+            rows, mask, positions, alive = (t[alive] for t in (rows, mask, positions, alive))
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
         positions = positions + 1
-        logits = _step(model, tokens[:, step : step + 1], mask, positions, cache)
+        logits = _step(model, tokens[rows, step : step + 1], mask, positions, cache)
     return _until_eos(tokens.cpu(), copies, eos)
+
+
+def _padded_left(prompts: Sequence[Tokens], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(ids, mask), (n, width): so that all responses start at one column."""
+    width = max(map(len, prompts))
+    ids = torch.full((len(prompts), width), pad)
+    mask = torch.zeros_like(ids)
+    for at, prompt in enumerate(prompts):
+        ids[at, width - len(prompt) :] = torch.tensor(prompt)
+        mask[at, width - len(prompt) :] = 1
+    return ids, mask
 
 
 def _step(
