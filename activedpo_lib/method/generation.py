@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
+from activedpo_lib.memory import Part, in_batches
 from activedpo_lib.method.models import encode_prompt
 from activedpo_lib.records import LabelledPair, Pool, Prompt, Response, Sampling, Tokens
 from activedpo_lib.streams import Stream
 
 PairName = tuple[str, frozenset[Tokens]]
+USUAL = Sampling(1, 1).batch_sequences
 # Sequences that ended leave the batch once a quarter of it has: each time copies the cache, and at
 # every end that costs more than it saves. Matrix products of very few rows round otherwise than
 # those of many; down to 8 rows all bits were the same (benchmarks/README.md).
@@ -88,15 +90,24 @@ def sample(
     prompts: token id sequences; noise: for each an (m, steps) array of uniforms, one a token
     (inverse CDF).
     """
-    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
+    limit, copies = sampling.batch_sequences, sampling.responses
+    # Where the first batch is to tell how many sequences fit, it has the longest.
+    by_length = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i), reverse=limit == 0)
     result: list[list[Tokens]] = [[] for _ in prompts]
-    step = max(1, sampling.batch_sequences // sampling.responses)
-    for start in range(0, len(order), step):
-        chunk = order[start : start + step]
+
+    def split(sequences: int, done: int) -> Iterator[Part]:
+        step = max(1, sequences // copies)
+        for start in range(done, len(prompts), step):
+            chunk = by_length[start : start + step]
+            yield Part(chunk, len(chunk), len(chunk) * copies)
+
+    def draw(chunk: list[int]) -> None:
         uniforms = np.stack([noise[i] for i in chunk])
         drawn = _sample_batch(model, [prompts[i] for i in chunk], uniforms, sampling, eos)
         for i, responses in zip(chunk, drawn, strict=True):
             result[i] = responses
+
+    in_batches(split, draw, limit, USUAL, next(model.parameters()).device)
     return result
 
 
