@@ -91,6 +91,8 @@ def made_up_score(prompts, texts):
 def measured(run, policy):
     """(Parts in Algorithm 1's order, seconds that `generate()` takes for the same responses)."""
     prompts = steps.sample_prompts(run, 1)
+    few = steps.pool_of_round(run, policy, prompts[:2], (), 1)  # compiles kernels, fills allocators
+    response_features(policy, *sequences(few), Nothing())
     seconds, peak, pool = timed(lambda: steps.pool_of_round(run, policy, prompts, (), 1))
     size, responses = sizes(policy, pool), run.params.generation.responses
     parts = [Part("generate", seconds, peak, len(prompts) * size.generation(responses))]
