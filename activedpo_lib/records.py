@@ -186,7 +186,7 @@ class Score(Protocol):
 
 class Sampling(NamedTuple):
     """How responses are sampled: `responses` to each prompt, of at most `max_new_tokens`; top_k 0
-    and top_p 1 keep every token (D9). `batch_sequences`: at a time, without effect on the result.
+    and top_p 1 keep every token (D9). `batch_sequences`: at a time (0: what fits); moves no result.
     """
 
     responses: int
@@ -198,8 +198,9 @@ class Sampling(NamedTuple):
 
 
 class Budget(NamedTuple):
-    """What one pass may take: padded `tokens` a batch; features of more than `memory_mib` MiB go to
-    a file in `folder`, where there is one, and a pass that was stopped goes on from it.
+    """What one pass may take: padded `tokens` a batch, 0 for as many as the card's free memory
+    holds; features of more than `memory_mib` MiB go to a file in `folder`, where there is one, and
+    a pass that was stopped goes on from it.
     """
 
     tokens: int = 4096

@@ -129,7 +129,7 @@ class GenerationParams:
     temperature: float = ranged(1.0, 1.0e-3, 10.0)  # D9
     top_k: int = ranged(0, 0, unit="most probable tokens kept; 0 keeps all")  # D9
     top_p: float = ranged(1.0, high=1.0, above=0.0, unit="probability kept")  # D9
-    batch_sequences: int = ranged(384, 1, unit="sequences at a time")
+    batch_sequences: int = ranged(384, 0, unit="sequences at a time; 0: what fits")
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class SelectionParams:
     ] = "fold"  # D7
     dimensions: int = ranged(512, 1)
     normalise_when: Literal["after", "before"] = "after"  # D8
-    token_budget: int = ranged(4096, 1, unit="tokens of a gradient batch")
+    token_budget: int = ranged(4096, 0, unit="tokens of a gradient batch; 0: what fits")
     memory_mib: int = ranged(
         64, 0, unit="MiB; larger features go to a file, from which a stopped pass goes on"
     )

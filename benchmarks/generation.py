@@ -1,10 +1,11 @@
 """Three responses a prompt, the prefill shared: against `generate(num_return_sequences=3)` at equal
-batch (1M parameters).
+batch; and a batch that shrinks as its sequences end, against one kept whole (1M parameters).
 """
 
 import numpy as np
 import torch
 
+from activedpo_lib.method import generation
 from activedpo_lib.method.generation import sample
 from activedpo_lib.records import Sampling
 from benchmarks.measure import Row, interleaved, ratio
@@ -13,6 +14,9 @@ from benchmarks.subjects import llama, sequences
 PROMPTS, COPIES, NEW = 48, 3, 24
 GREEDY = 1e-6  # a temperature so low that sampling takes the likeliest token
 NEVER = 1000 - 1  # an end token that the random model does not write: equal work for both
+# Token 0 as the end: a uniform of 0 draws it, so that the noise says where a sequence ends.
+END, LONGEST = 0, 48
+SHARES = (1.0, 0.75, 0.5)  # of the batch that must be left for it to shrink
 
 
 def padded(prompts):
@@ -70,3 +74,42 @@ def run():
         group[0] == row for group, row in zip(ours(GREEDY), theirs(1, do_sample=False), strict=True)
     ]
     yield Row("prompts with equal greedy tokens", float(np.mean(same)), "", at_least=1)
+    yield from ending_rows(policy, prompts)
+
+
+def ending_noise(count, copies, steps, seed=0):
+    """Uniforms (copies, steps) for each prompt, with which sequences end anywhere from 1 to `steps`
+    tokens, all as often.
+    """
+    rng = np.random.default_rng(seed)
+    noise = [rng.uniform(0.001, 1, (copies, steps)) for _ in range(count)]
+    for each in noise:
+        each[range(copies), rng.integers(0, steps, copies)] = 0.0
+    return noise
+
+
+def ending_rows(policy, prompts):
+    """A batch that shrinks once so much of it has ended, against one that does not."""
+    noise = ending_noise(PROMPTS, COPIES, LONGEST)
+    how = Sampling(COPIES, LONGEST, batch_sequences=48)
+
+    def ours(share):
+        default, generation.COMPACT = generation.COMPACT, share
+        try:
+            return sample(policy, prompts, noise, how, END)
+        finally:
+            generation.COMPACT = default
+
+    variants = {"whole": lambda: ours(0.0)}
+    variants |= {share: (lambda share=share: ours(share)) for share in SHARES}
+    seconds = interleaved(variants, 3)
+    for share in SHARES:
+        bar = 1.15 if share == generation.COMPACT else None
+        left = "at every end" if share == 1 else f"once {1 - share:.0%} have ended"
+        yield Row(
+            f"a batch kept whole / one that shrinks {left}, 1 to {LONGEST} tokens",
+            ratio(seconds, "whole", share),
+            at_least=bar,
+        )
+    same = [a == b for a, b in zip(ours(0.0), ours(generation.COMPACT), strict=True)]
+    yield Row("prompts with equal tokens, shrinking or whole", float(np.mean(same)), "", at_least=1)

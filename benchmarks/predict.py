@@ -1,8 +1,10 @@
-"""What the cost model says of large pools: `python -m benchmarks.predict` prints the table of
-benchmarks/README.md.
+"""What the cost model says of large pools, and of a round at the paper's size: `python -m
+benchmarks.predict` prints the tables of benchmarks/README.md.
 """
 
+from activedpo_lib.params import load_grid, load_params
 from activedpo_lib.study.costs import ASSUMED_GPU, Sizes, selection_bytes
+from activedpo_lib.study.run_costs import sizes
 
 READ = 2e9  # bytes a second of a local disk, a GPU's own slice each
 LLAMA_7B = Sizes(weights=6.48e9, head=0.13e9, adapter=134e6, prompt=192, response=160)
@@ -34,5 +36,35 @@ def table():
     return "\n".join(lines)
 
 
+def round_seconds(params):
+    """{part: seconds} of one round of these params by the cost model; every response has its full
+    length.
+    """
+    size, pool, evaluation = sizes(params), params.generation, params.evaluation
+    flops = {
+        "generate": pool.prompts * size.generation(pool.responses),
+        "gradients": pool.prompts * pool.responses * size.features(),
+        "DPO": params.batch_size * size.dpo(params.dpo.epochs),
+        "evaluate": evaluation.prompts * size.generation(evaluation.responses),
+    }
+    return {part: count / ASSUMED_GPU for part, count in flops.items()}
+
+
+def round_table():
+    """One line a model and task of params/paper.yaml."""
+    lines = [
+        "| one round | generate | gradients | DPO | evaluate | all |",
+        "|---|---|---|---|---|---|",
+    ]
+    grid = load_grid("paper")
+    for model in grid.models:
+        for task in grid.tasks:
+            told = round_seconds(load_params("paper", task, model))
+            cells = [*map(duration, told.values()), duration(sum(told.values()))]
+            lines.append(" | ".join((f"| {model}, {task}", *cells)) + " |")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
     print(table())
+    print(round_table())

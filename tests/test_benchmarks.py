@@ -13,7 +13,7 @@ from activedpo_lib.method.design import select_greedy
 from activedpo_lib.method.gradients import gradient_shapes, response_features
 from activedpo_lib.method.projection import make_projection
 from activedpo_lib.streams import stream
-from benchmarks import gpu, measure, references
+from benchmarks import cards, gpu, gpu_round, measure, references
 
 
 def pool():
@@ -58,26 +58,38 @@ def test_a_missed_bar_is_said():
     assert "| MISSED |" in measure.markdown({"x": rows})
 
 
-def test_the_accelerators_script_runs_on_its_small_path(tmp_path):
-    found = gpu.main(
-        [
-            "--size",
-            "small",
-            "--responses",
-            "12",
-            "--rank",
-            "4",
-            "--dimensions",
-            "64",
-            "--out",
-            str(tmp_path),
-        ]
-    )
-    told = {row.what: row.value for row in found["small"]}
-    assert told["small: features / plain forward+backward"] > 0
-    assert sum("selection" in what for what in told) == 2
-    if not torch.cuda.is_available():
-        assert len(json.loads((tmp_path / "gpu-CPU.json").read_text())) == len(told)
+def test_a_whole_round_runs_on_the_small_path(tmp_path):
+    found = gpu.main(["--size", "small", "--parts", "--out", str(tmp_path)])
+    told = {row.what: row for row in found["small"]}
+    assert all(row.held is None for row in found["small"])  # no goal is judged of a small model
+    assert told["the whole round"].value > told["selection"].value > 0
+    assert told["small: features / plain forward+backward"].value > 0
+    label = f"gpu-{cards.card_name().replace(' ', '-')}-tldr"
+    written = (tmp_path / f"{label}.md").read_text()
+    for part in ("generate", "gradients", "project", "select", "DPO, no checkpointing", "evaluate"):
+        assert f"| {part} | " in written
+    assert len(json.loads((tmp_path / f"{label}.json").read_text())) == len(told)
+
+
+def test_the_rounds_goals_are_judged_one_by_one_on_a_card(monkeypatch):
+    monkeypatch.setattr(gpu_round, "device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(gpu_round, "peak_flops", lambda: 1e15)
+    gib = 1024.0
+    seconds = {"generate": 100, "gradients": 50, "project": 5, "select": 0.4, "evaluate": 10}
+    parts = [gpu_round.Part(name, value, gib, 25e15) for name, value in seconds.items()]
+    parts += [
+        gpu_round.Part(gpu_round.WITH, 60, 39 * gib, 1e15),
+        gpu_round.Part(gpu_round.WITHOUT, 50, 71 * gib, 1e15),
+    ]
+    rows = {row.what: row for row in gpu_round.judged("llama-2-7b", parts, 290.0)}
+    assert rows["gradients: share of the card's bf16 peak"].value == pytest.approx(0.5)
+    assert rows["the whole round"].value == pytest.approx(225.4)  # one way of training, not both
+    missed = [what for what, row in rows.items() if row.held is False]
+    assert missed == ["generate() / ours, same responses", "peak memory, DPO, no checkpointing"]
+    parts[-1] = gpu_round.Part(gpu_round.WITHOUT, float("nan"), float("nan"), 1e15)
+    unfit = {row.what: row for row in gpu_round.judged("llama-2-7b", parts, 290.0)}
+    assert unfit["peak memory, DPO, no checkpointing"].held is False  # it did not fit
+    assert "| DPO, no checkpointing | - | - | - | " in gpu_round.table(parts)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a card")

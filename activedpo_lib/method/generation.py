@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -11,12 +11,18 @@ import numpy as np
 import torch
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
+from activedpo_lib.memory import Part, in_batches
 from activedpo_lib.method.models import encode_prompt
 from activedpo_lib.records import LabelledPair, Pool, Prompt, Response, Sampling, Tokens
 from activedpo_lib.streams import Stream
 from activedpo_lib.supported import ends_of
 
 PairName = tuple[str, frozenset[Tokens]]
+USUAL = Sampling(1, 1).batch_sequences
+# Sequences that ended leave the batch once a quarter of it has: each time copies the cache, and at
+# every end that costs more than it saves. Matrix products of very few rows round otherwise than
+# those of many; down to 8 rows all bits were the same (benchmarks/README.md).
+COMPACT, FEWEST = 0.75, 8
 
 
 def generate(
@@ -87,15 +93,24 @@ def sample(
     prompts: token id sequences; noise: for each an (m, steps) array of uniforms, one a token
     (inverse CDF).
     """
-    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
+    limit, copies = sampling.batch_sequences, sampling.responses
+    # Where the first batch is to tell how many sequences fit, it has the longest.
+    by_length = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i), reverse=limit == 0)
     result: list[list[Tokens]] = [[] for _ in prompts]
-    step = max(1, sampling.batch_sequences // sampling.responses)
-    for start in range(0, len(order), step):
-        chunk = order[start : start + step]
+
+    def split(sequences: int, done: int) -> Iterator[Part]:
+        step = max(1, sequences // copies)
+        for start in range(done, len(prompts), step):
+            chunk = by_length[start : start + step]
+            yield Part(chunk, len(chunk), len(chunk) * copies)
+
+    def draw(chunk: list[int]) -> None:
         uniforms = np.stack([noise[i] for i in chunk])
         drawn = _sample_batch(model, [prompts[i] for i in chunk], uniforms, sampling, ends)
         for i, responses in zip(chunk, drawn, strict=True):
             result[i] = responses
+
+    in_batches(split, draw, limit, USUAL, next(model.parameters()).device)
     return result
 
 
@@ -109,13 +124,7 @@ def _sample_batch(
 ) -> list[list[Tokens]]:
     device = next(model.parameters()).device
     count, copies, steps = noise.shape
-    width = max(map(len, prompts))
-    ids = torch.full((count, width), ends[0])
-    mask = torch.zeros_like(ids)
-    for at, prompt in enumerate(prompts):
-        ids[at, width - len(prompt) :] = torch.tensor(prompt)
-        mask[at, width - len(prompt) :] = 1
-    ids, mask = ids.to(device), mask.to(device)
+    ids, mask = (t.to(device) for t in _padded_left(prompts, ends[0]))
     uniforms = torch.from_numpy(noise.reshape(count * copies, steps)).to(device)
 
     settings: Any = model.config
@@ -128,16 +137,33 @@ def _sample_batch(
     )
     tokens = torch.full((count * copies, steps), ends[0], device=device)
     stops = torch.tensor(ends, device=device)
-    alive = torch.ones(count * copies, dtype=torch.bool, device=device)
+    rows = torch.arange(count * copies, device=device)  # those that the model's batch still holds
+    alive = torch.ones_like(rows, dtype=torch.bool)
     for step in range(steps):
-        tokens[alive, step] = _draw(logits[alive], uniforms[alive, step], sampling)
-        alive &= ~torch.isin(tokens[:, step], stops)
-        if step + 1 == steps or not alive.any():
+        going = rows[alive]
+        tokens[going, step] = _draw(logits[alive], uniforms[going, step], sampling)
+        alive = ~torch.isin(tokens[rows, step], stops)
+        left = int(alive.sum())
+        if step + 1 == steps or not left:
             break
+        if FEWEST <= left <= COMPACT * len(rows):
+            cache.batch_select_indices(alive.nonzero().squeeze(1))
+            rows, mask, positions, alive = (t[alive] for t in (rows, mask, positions, alive))
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
         positions = positions + 1
-        logits = _step(model, tokens[:, step : step + 1], mask, positions, cache)
+        logits = _step(model, tokens[rows, step : step + 1], mask, positions, cache)
     return _until_end(tokens.cpu(), copies, ends)
+
+
+def _padded_left(prompts: Sequence[Tokens], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(ids, mask), (n, width): so that all responses start at one column."""
+    width = max(map(len, prompts))
+    ids = torch.full((len(prompts), width), pad)
+    mask = torch.zeros_like(ids)
+    for at, prompt in enumerate(prompts):
+        ids[at, width - len(prompt) :] = torch.tensor(prompt)
+        mask[at, width - len(prompt) :] = 1
+    return ids, mask
 
 
 def _step(

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from activedpo_lib.method.features import MemmapRows, fits
-from activedpo_lib.method.logps import Batch, batch_logps, batches
+from activedpo_lib.method.logps import Batch, batch_logps, each_batch
 from activedpo_lib.method.models import weights_digest
 from activedpo_lib.method.projection import Projection
 from activedpo_lib.records import Budget, Features, Log, Tokens
@@ -136,11 +136,14 @@ def response_features(
         file += f"-{_digest(policy, prompts, responses, projection, budget.tokens)}"
     rows = MemmapRows(shape, file, budget, device)
     progress = Progress("gradients of responses", len(prompts), log)
+
+    def take(batch: Batch) -> None:
+        progress(rows.count())
+        if not rows.has(list(batch.rows)):
+            rows.put(list(batch.rows), _batch_features(policy, modules, projection, batch))
+
     with _frozen(policy):
-        for batch in batches(prompts, responses, budget.tokens, device):
-            progress(rows.count())
-            if not rows.has(list(batch.rows)):
-                rows.put(list(batch.rows), _batch_features(policy, modules, projection, batch))
+        each_batch(take, prompts, responses, budget.tokens, device)
     found = rows.numpy()
     lengths = np.array([len(response) for response in responses], dtype=np.float32)
     return Features(found[:, :-1], found[:, -1], lengths)

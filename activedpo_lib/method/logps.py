@@ -5,16 +5,19 @@ pi_SFT's hidden states; in batches.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from peft import PeftModel
 
+from activedpo_lib.memory import Part, in_batches
 from activedpo_lib.method.adapters import sft_weights
 from activedpo_lib.method.formulas import implicit_reward, sequence_logp
-from activedpo_lib.records import Tokens
+from activedpo_lib.records import Budget, Tokens
+
+USUAL = Budget().tokens
 
 
 class Batch(NamedTuple):
@@ -37,11 +40,13 @@ def batches(
     responses: Sequence[Tokens],
     token_budget: int,
     device: torch.device | str = "cpu",
+    done: int = 0,
 ) -> Iterator[Batch]:
     """Yield Batches of at most `token_budget` padded tokens (or one sequence), sorted by length.
 
-    prompts, responses: equally many sequences of token ids; responses must not be empty. Raises
-    ValueError where there are not as many prompts as responses.
+    prompts, responses: equally many sequences of token ids; responses must not be empty; done: how
+    many of them, in that order, to leave out. Raises ValueError where there are not as many prompts
+    as responses.
     """
     if len(prompts) != len(responses):
         raise ValueError(
@@ -51,7 +56,7 @@ def batches(
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), len(responses[i]), i))
     rows: list[int] = []
     width = depth = 0
-    for i in order:
+    for i in order[done:]:
         wider, deeper = max(width, len(prompts[i])), max(depth, len(responses[i]))
         if rows and (len(rows) + 1) * (wider + deeper) > token_budget:
             yield _batch(rows, prompts, responses, device)
@@ -83,6 +88,24 @@ def _batch(
     return Batch(tuple(rows), *(tensor.to(device) for tensor in (ids, mask, positions, labels)))
 
 
+def each_batch(
+    work: Callable[[Batch], None],
+    prompts: Sequence[Tokens],
+    responses: Sequence[Tokens],
+    token_budget: int,
+    device: torch.device,
+) -> None:
+    """Call `work` with every Batch of `batches`: as many tokens as fit where `token_budget` is 0,
+    half as many after an out-of-memory error (`memory.in_batches`).
+    """
+
+    def split(tokens: int, done: int) -> Iterator[Part]:
+        for batch in batches(prompts, responses, tokens, device, done):
+            yield Part(batch, len(batch.rows), batch.input_ids.numel())
+
+    in_batches(split, work, token_budget, USUAL, device)
+
+
 def batch_logps(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """log pi(y|x) of a batch, (b,) nats; only the response's positions reach `lm_head`."""
     logits = model(
@@ -106,8 +129,11 @@ def response_logps(
     response tokens (D1).
     """
     logps = torch.zeros(len(prompts))
-    for batch in batches(prompts, responses, token_budget, next(model.parameters()).device):
+
+    def read(batch: Batch) -> None:
         logps[list(batch.rows)] = batch_logps(model, batch).float().cpu()
+
+    each_batch(read, prompts, responses, token_budget, next(model.parameters()).device)
     return logps.numpy()
 
 
@@ -165,18 +191,21 @@ def last_hidden_states(
 ) -> np.ndarray:
     """pi_SFT's last hidden state at the last response token, (n, h) float32: APO's features."""
     hidden = np.zeros((len(prompts), policy.config.hidden_size), dtype=np.float32)
+    base: Any = policy.get_base_model()
+    decoder = base.get_decoder()
+
+    def read(batch: Batch) -> None:
+        states = decoder(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            position_ids=batch.position_ids,
+            use_cache=False,
+        ).last_hidden_state
+        lengths = (batch.labels != -100).sum(1)
+        last = batch.input_ids.shape[1] - batch.labels.shape[1] + lengths - 1
+        found = states[torch.arange(len(last), device=last.device), last].float().cpu().numpy()
+        hidden[list(batch.rows)] = found
+
     with reference(policy):
-        base: Any = policy.get_base_model()
-        decoder = base.get_decoder()
-        for batch in batches(prompts, responses, token_budget, next(policy.parameters()).device):
-            states = decoder(
-                input_ids=batch.input_ids,
-                attention_mask=batch.attention_mask,
-                position_ids=batch.position_ids,
-                use_cache=False,
-            ).last_hidden_state
-            lengths = (batch.labels != -100).sum(1)
-            last = batch.input_ids.shape[1] - batch.labels.shape[1] + lengths - 1
-            found = states[torch.arange(len(last), device=last.device), last].float().cpu().numpy()
-            hidden[list(batch.rows)] = found
+        each_batch(read, prompts, responses, token_budget, next(policy.parameters()).device)
     return hidden

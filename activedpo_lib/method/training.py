@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
@@ -57,7 +58,14 @@ def _arguments(folder: str, fit: Fit, *, stream: Stream) -> dict[str, Any]:
 
 def _train(trainer: Any, what: str) -> float:
     trainer.remove_callback(PrinterCallback)
-    loss = trainer.train().training_loss
+    try:
+        loss = trainer.train().training_loss
+    except torch.OutOfMemoryError as error:
+        raise MemoryError(
+            f"{what}: a step of {trainer.args.per_device_train_batch_size} examples does not fit "
+            f"in the card's free memory: {error}; set gradient_checkpointing to true, which leaves "
+            "the results as they are, take a larger card, or lower batch_size, which moves them"
+        ) from error
     if not loss < EXPLODED:  # also where it is NaN
         raise TrainingDiverged(f"{what}: the loss became {loss}; lower the learning rate")
     return loss

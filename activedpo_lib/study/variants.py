@@ -20,7 +20,7 @@ def chosen_by(chooser: str) -> dict[str, str]:
 
 
 def asked(name: str, read: dict, key: str, every: Sequence[str]) -> Sequence[str]:
-    """Of the profile's tasks or models, those that a study asks for: every one, the first or last."""
+    """Those of the profile's tasks or models that a study asks for: all, the first or the last."""
     chosen = {"every": every, "first": every[:1], "last": every[-1:]}
     if (which := read.get(key, "last")) not in chosen:
         raise ParamsError(f"{name}.yaml: {key} is {which!r}; write every, first or last")

@@ -1,0 +1,113 @@
+"""Batches that fit: as many as a card's free memory holds, and what to do where it held fewer."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+
+SHARE = 0.8  # of the free memory is for the batches: peaks are uneven, and the allocator fragments
+
+
+class Part(NamedTuple):
+    """A `batch`, how many `items` of the whole it holds, and how many `units` (padded tokens,
+    sequences) its memory goes with.
+    """
+
+    batch: Any
+    items: int
+    units: int
+
+
+def in_batches(
+    split: Callable[[int, int], Iterator[Part]],
+    work: Callable[[Any], None],
+    limit: int,
+    usual: int,
+    device: torch.device,
+) -> None:
+    """Call work(batch) with every batch of split(units, done): Parts of at most so many units, of
+    the items after the first `done`.
+
+    limit: the units; 0 finds them: on a card the first batch, a quarter of the `usual` units, tells
+    what a unit takes, and the rest come in the largest power of two that the free memory holds; on
+    a CPU they are the `usual`. After torch.OutOfMemoryError the rest goes on with half the units,
+    and a warning says so, once. Raises MemoryError where a single item does not fit.
+    """
+    finding = limit == 0 and free_bytes(device) is not None
+    units, done = limit or (max(1, usual // 4) if finding else usual), 0
+    while True:
+        failed = None
+        for part in split(units, done):
+            before = mark(device) if finding else 0
+            if not _fits(work, part):
+                failed = part
+                break
+            done += part.items
+            if finding and (taken := peak_bytes(device) - before) > 0:
+                units, finding = _room(device, taken / part.units), False
+                break
+        else:
+            return
+        if failed:
+            units, finding = _half(failed, device), False
+
+
+def _fits(work: Callable[[Any], None], part: Part) -> bool:
+    """Whether work(batch) had the memory that it asked for; a failed try holds nothing after."""
+    try:
+        work(part.batch)
+    except torch.OutOfMemoryError as error:
+        if part.items == 1:
+            raise MemoryError(
+                f"one item of {part.units:,} units (padded tokens, or sequences) does not fit in "
+                f"the card's free memory: {error}; shorten the prompts or the responses, let fewer "
+                "jobs share the card (jobs_per_gpu), or take a larger one"
+            ) from error
+        return False
+    return True
+
+
+def _half(failed: Part, device: torch.device) -> int:
+    warnings.warn(
+        "a batch did not fit in the card's free memory: what is left of this pass goes on in "
+        "batches of half the size, and so do later ones, wherever it happens. Float32 results are "
+        "the same to rounding; bfloat16's move with the batches. A lower selection.token_budget or "
+        "generation.batch_sequences (0: found from the free memory) spares the failed tries",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+    if device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
+    return max(1, failed.units // 2)
+
+
+def _room(device: torch.device, bytes_a_unit: float) -> int:
+    """The largest power of two of units that the free memory holds: a little more or less of it
+    does not change the batches.
+    """
+    room = int(SHARE * (free_bytes(device) or 0) / bytes_a_unit)
+    return 1 << max(0, room.bit_length() - 1)
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Bytes that torch can still take of the card; None where the device is none."""
+    if device.type != "cuda":
+        return None
+    idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + idle
+
+
+def mark(device: torch.device) -> int:
+    """Bytes in use now; `peak_bytes` counts from here."""
+    torch.cuda.reset_peak_memory_stats(device)
+    return torch.cuda.memory_allocated(device)
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most bytes in use since `mark`."""
+    return torch.cuda.max_memory_allocated(device)

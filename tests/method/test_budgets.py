@@ -1,0 +1,171 @@
+"""Batches that do not fit, on cards that the tests make up: the rest goes on in smaller ones, to
+the same results.
+"""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from conftest import TARGETS, make_policy, make_sequences
+
+from activedpo_lib import memory
+from activedpo_lib.method import adapters, generation, logps, training
+from activedpo_lib.method.design import select_greedy
+from activedpo_lib.method.features import pair_features
+from activedpo_lib.method.generation import generate
+from activedpo_lib.method.gradients import gradient_shapes, response_features
+from activedpo_lib.method.logps import last_hidden_states, response_logps
+from activedpo_lib.method.projection import make_projection
+from activedpo_lib.records import Budget, Fit, LabelledPair, Prompt, Response, Sampling
+from activedpo_lib.streams import stream
+
+READ = make_sequences(41)
+
+
+def features(policy, tokens):
+    fold = make_projection("fold", 256, 0, gradient_shapes(policy))
+    return response_features(policy, *READ, fold, Budget(tokens)).phi
+
+
+PASSES = {
+    "gradients": features,
+    "log-probabilities": lambda policy, tokens: response_logps(policy, *READ, tokens),
+    "hidden states": lambda policy, tokens: last_hidden_states(policy, *READ, tokens),
+}
+
+
+class Card:
+    """A card that holds `most` padded tokens at a time, a unit of memory each, and remembers the
+    batches that it was given.
+    """
+
+    def __init__(self, policy, most):
+        self.most, self.tried, self._peak = most, [], 0
+        policy.get_base_model().get_decoder().register_forward_pre_hook(
+            self._take, with_kwargs=True
+        )
+
+    def _take(self, _module, _arguments, given):
+        size = given["attention_mask"].numel()
+        self.tried.append(size)
+        if size > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory. (the test's own)")
+        self._peak = max(self._peak, size)
+
+    def stands_in(self, monkeypatch):
+        """From here on, `memory` reads this card."""
+
+        def mark(_):
+            self._peak = 0
+            return 0
+
+        monkeypatch.setattr(memory, "free_bytes", lambda _: self.most)
+        monkeypatch.setattr(memory, "mark", mark)
+        monkeypatch.setattr(memory, "peak_bytes", lambda _: self._peak)
+
+
+@pytest.mark.parametrize("what", PASSES)
+@pytest.mark.parametrize("most", [30, 100, 300])
+def test_a_batch_that_does_not_fit_is_halved_to_the_same_result(what, most):
+    policy = make_policy()
+    truth = PASSES[what](policy, 4096)
+    card = Card(policy, most)
+    with pytest.warns(RuntimeWarning, match=r"half the size.*selection\.token_budget"):
+        found = PASSES[what](policy, 4096)
+    assert max(card.tried) > most
+    np.testing.assert_allclose(found, truth, atol=2e-5 * np.abs(truth).max())
+    held = [size for size in card.tried if size <= most]
+    assert sum(held) < 1.5 * len(READ[0]) * 30  # what was done before stays done
+
+
+def test_it_is_said_once():
+    policy = make_policy()
+    Card(policy, 60)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            response_logps(policy, *READ, 4096)
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("what", PASSES)
+def test_the_batches_are_found_from_the_free_memory(what, monkeypatch):
+    policy = make_policy()
+    truth = PASSES[what](policy, 4096)
+    card = Card(policy, 500)
+    card.stands_in(monkeypatch)
+    monkeypatch.setattr(logps, "USUAL", 400)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing had to be tried
+        found = PASSES[what](policy, 0)
+    # 0.8 of 500 is 400, the power of two below it 256; before it, a quarter of the usual tokens.
+    assert 128 < max(card.tried) <= 256
+    np.testing.assert_allclose(found, truth, atol=2e-5 * np.abs(truth).max())
+
+
+def test_on_a_cpu_nothing_is_found_and_the_bytes_are_the_usual_ones():
+    policy = make_policy()
+    for run in PASSES.values():
+        assert np.array_equal(run(policy, 0), run(policy, Budget().tokens))
+
+
+def test_picks_do_not_depend_on_the_budget():
+    policy, picks = make_policy(), []
+    pairs = np.array([(i, j) for i in range(41) for j in range(i)][::7])
+    for tokens in (0, 20, 57, 200, 10_000):
+        fold = make_projection("fold", 256, 0, gradient_shapes(policy))
+        found = response_features(policy, *READ, fold, Budget(tokens))
+        phi = pair_features(found, pairs, "response", "after")
+        picks.append(select_greedy(phi, 12, 1.0).indices.tolist())
+    assert picks == [picks[0]] * 5
+
+
+def drawn(policy, tokenizer, prompts, sequences):
+    how = Sampling(3, 10, batch_sequences=sequences)
+    pool = generate(policy, tokenizer, prompts, how, stream=stream(0, "g"))
+    return [response.tokens for response in pool.responses]
+
+
+@pytest.mark.parametrize("sequences", [36, 0])
+def test_generation_goes_on_in_smaller_batches_to_the_same_tokens(tokenizer, prompts, sequences):
+    policy = make_policy()
+    truth = drawn(policy, tokenizer, prompts, 384)
+    card = Card(policy, 120)
+    with pytest.warns(RuntimeWarning, match="batch_sequences"):
+        assert drawn(policy, tokenizer, prompts, sequences) == truth
+    assert max(card.tried) > 120
+
+
+def test_generations_batches_are_found_from_the_free_memory(tokenizer, prompts, monkeypatch):
+    policy = make_policy()
+    truth = drawn(policy, tokenizer, prompts, 384)
+    card = Card(policy, 400)
+    card.stands_in(monkeypatch)
+    monkeypatch.setattr(generation, "USUAL", 12)  # the first batch: a quarter, one prompt
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert drawn(policy, tokenizer, prompts, 0) == truth
+    assert 100 < max(card.tried) <= 320
+
+
+def test_a_sequence_that_does_not_fit_alone_is_an_error_with_a_remedy():
+    policy = make_policy()
+    Card(policy, 12)
+    with pytest.raises(MemoryError, match=r"one item of .* does not fit .*larger"):
+        response_logps(policy, *READ, 1)
+
+
+def test_a_training_step_that_does_not_fit_is_an_error_with_a_remedy(tokenizer):
+    policy, (prompts, responses) = make_policy(), make_sequences(8)
+    pairs = [
+        LabelledPair(Prompt(str(i), ""), x, Response("", y, ""), Response("", (*y[::-1], 5), ""), 1)
+        for i, (x, y) in enumerate(zip(prompts, responses, strict=True))
+    ]
+    Card(policy, 100)
+    config = adapters.lora_config(4, 16, TARGETS)
+    with pytest.raises(MemoryError, match=r"DPO: a step of 8 examples .*gradient_checkpointing"):
+        training.dpo(
+            policy, tokenizer, pairs, config, Fit(1, 1e-4, 8, token_budget=60), 0.1,
+            stream=stream(0, "t"),
+        )  # fmt: skip
