@@ -96,7 +96,7 @@ def ending_rows(policy, prompts):
     def ours(share):
         default, generation.COMPACT = generation.COMPACT, share
         try:
-            return sample(policy, prompts, noise, how, END)
+            return sample(policy, prompts, noise, how, [END])
         finally:
             generation.COMPACT = default
 

@@ -202,7 +202,7 @@ def test_prompts_of_the_papers_lengths_go_through_a_round(length, tokenizer):
     policy, rng = make_policy(), stream(0, "long").numpy()
     prompts = [tuple(map(int, rng.integers(3, 338, length - at))) for at in range(3)]
     noise = [rng.random((2, 6)) for _ in prompts]
-    drawn = generation.sample(policy, prompts, noise, Sampling(2, 6, top_k=1), 1)
+    drawn = generation.sample(policy, prompts, noise, Sampling(2, 6, top_k=1), [1])
     for prompt, group in zip(prompts, drawn, strict=True):
         ids = torch.tensor([prompt])
         truth = policy.generate(

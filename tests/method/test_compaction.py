@@ -88,7 +88,7 @@ def test_a_shrinking_batch_gives_each_sequences_own_tokens(family, how, asked, b
     encoded = [models.encode_prompt(tokenizer, prompt.text) for prompt in asked]
     noise = [stream(0, prompt.id).numpy().random((COPIES, STEPS)) for prompt in asked]
     sampling, end = Sampling(COPIES, STEPS, **how), tokenizer.eos_token_id
-    found = generation.sample(model, encoded, noise, sampling, end)
+    found = generation.sample(model, encoded, noise, sampling, [end])
     assert shrank(batch_sizes, COPIES * len(asked))
     assert found == one_by_one(model, encoded, noise, sampling, end)
 
@@ -104,9 +104,9 @@ def test_a_sliding_window_survives_the_shrinking(family, batch_sizes):
         for uniforms in each:
             uniforms[rng.integers(1, STEPS)] = 0.0
     sampling = Sampling(COPIES, STEPS)
-    found = generation.sample(model, prompts, noise, sampling, 0)
+    found = generation.sample(model, prompts, noise, sampling, [0])
     assert shrank(batch_sizes, COPIES * len(prompts))
-    assert found == one_by_one(model, prompts, noise, sampling, 0)
+    assert found == one_by_one(model, prompts, noise, sampling, [0])
 
 
 def test_a_batch_of_few_sequences_keeps_its_size(batch_sizes):
@@ -115,5 +115,5 @@ def test_a_batch_of_few_sequences_keeps_its_size(batch_sizes):
     model = AutoModelForCausalLM.from_config(FAMILIES["mistral"]).float().eval()
     noise = [np.full((COPIES, STEPS), 0.5) for _ in range(3)]
     noise[0][0, 0] = noise[1][1, 2] = noise[2][:, 5] = 0.0
-    generation.sample(model, [(5, 6)] * 3, noise, Sampling(COPIES, STEPS), 0)
+    generation.sample(model, [(5, 6)] * 3, noise, Sampling(COPIES, STEPS), [0])
     assert set(batch_sizes[1:]) == {9}
