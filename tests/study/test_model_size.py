@@ -42,17 +42,29 @@ def test_policies_of_every_size_are_judged_by_the_same_oracle(tmp_path):
     assert oracle_folder(load_params("smoke", overrides=few | NARROW), tmp_path, silent) == usual
 
 
-def test_the_step_of_each_size_is_randoms_best_of_the_committed_tuning():
+def test_the_step_of_each_size_is_the_one_that_the_committed_tuning_chooses():
     tuning = pd.read_csv(HOME / "figures" / f"{by_size.NAME}_tuning.csv")
     usual = load_params("tiny", "tldr", "gemma").dpo.learning_rate
-    steps = {"step x1/8": 1 / 8, "step x1/4": 1 / 4, "step x1/2": 1 / 2} | {
-        f"step x{n}": float(n) for n in (1, 2, 4)
-    }
-    best = by_size.best_steps(tuning)
+    steps = {"step x1/2": 0.5, "step x1": 1.0, "step x2": 2.0}
+    chosen = by_size.chosen_steps(tuning)
     cells = load_study("scale").cells
-    assert set(best.index) == {variant for _, _, variant, _ in cells}
+    assert set(chosen) == {variant for _, _, variant, _ in cells}
     for (_, _, variant, _), params in cells.items():
-        assert params.dpo.learning_rate == pytest.approx(usual * steps[best[variant]]), variant
+        assert params.dpo.learning_rate == pytest.approx(usual * steps[chosen[variant]]), variant
+
+
+def test_the_largest_step_at_which_the_truth_never_falls_is_chosen():
+    ends = {
+        "width 48, step x1/2": (1.1, 1.2), "width 48, step x1": (1.5, 1.0),
+        "width 48, step x2": (2.0, 0.9), "width 96, step x1": (0.9, 0.9),
+        "width 96, step x2": (3.0, 0.9),
+    }  # fmt: skip
+    rows = [
+        {"variant": variant, "seed": seed, "round": t, "utility": value if t else 1.0}
+        for variant, own in ends.items() for seed, value in enumerate(own) for t in (0, 1)
+    ]  # fmt: skip
+    chosen = by_size.chosen_steps(pd.DataFrame(rows))
+    assert chosen == {"width 48": "step x1", "width 96": "step x1"}
 
 
 def test_a_model_made_elsewhere_has_its_own_width():
