@@ -106,7 +106,7 @@ def test_a_sliding_window_survives_the_shrinking(family, batch_sizes):
     sampling = Sampling(COPIES, STEPS)
     found = generation.sample(model, prompts, noise, sampling, [0])
     assert shrank(batch_sizes, COPIES * len(prompts))
-    assert found == one_by_one(model, prompts, noise, sampling, [0])
+    assert found == one_by_one(model, prompts, noise, sampling, 0)
 
 
 def test_a_batch_of_few_sequences_keeps_its_size(batch_sizes):
