@@ -45,7 +45,7 @@ def test_policies_of_every_size_are_judged_by_the_same_oracle(tmp_path):
 def test_the_step_of_each_size_is_the_one_that_the_committed_tuning_chooses():
     tuning = pd.read_csv(HOME / "figures" / f"{by_size.NAME}_tuning.csv")
     usual = load_params("tiny", "tldr", "gemma").dpo.learning_rate
-    steps = {"step x1/2": 0.5, "step x1": 1.0, "step x2": 2.0}
+    steps = {"step x1": 1.0, "step x2": 2.0, "step x4": 4.0}
     chosen = by_size.chosen_steps(tuning)
     cells = load_study("scale").cells
     assert set(chosen) == {variant for _, _, variant, _ in cells}
