@@ -92,7 +92,18 @@ class Number:
                 return Verdict(False, why)
         if not np.isfinite(given):
             return Verdict(False, f"Expected a finite number, got {given}.")
-        return Verdict(False, f"{given:g} is too {'large' if given > self.value else 'small'}.")
+        return Verdict(False, self._direction(given))
+
+    def _direction(self, given: float) -> str:
+        """What is wrong with a number that is no known mistake."""
+        size = "large" if given > self.value else "small"
+        if self._is(-given, self.value):
+            return f"{given:g} has the right size and the wrong sign."
+        if 0 < self.value < 1 and self._is(given / 100, self.value):
+            return f"{given:g} is right in percent: give it as a share of 1."
+        if abs(given - self.value) < 0.2 * abs(self.value):
+            return f"{given:g} is near, but too {size}: keep three digits, or look again."
+        return f"{given:g} is too {size}."
 
     def _is(self, given: float, value: float) -> bool:
         return abs(given - value) <= self.near * abs(value) + 1e-9
@@ -127,6 +138,10 @@ class Function:
         for why, wrong in self.mistakes.items():
             if _all_alike(given, [wrong(*case) for case in cases]):
                 return Verdict(False, why)
+        if any(one is None for one in given) and not any(one is None for one in wanted):
+            return Verdict(False, "Your function gave nothing back: end it with `return`.")
+        if _all_alike(given, [_turned(one) for one in wanted]):
+            return Verdict(False, "Right but for its sign: turn it round.")
         at = next(i for i in range(CASES) if not _alike(given[i], wanted[i]))
         shown = ", ".join(_short(argument) for argument in cases[at])
         return Verdict(
@@ -136,6 +151,14 @@ class Function:
 
 def _all_alike(some: list[Any], others: list[Any]) -> bool:
     return all(map(_alike, some, others))
+
+
+def _turned(value: Any) -> Any:
+    """Its negative; None, which no answer is like, where it has none."""
+    try:
+        return -np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        return None
 
 
 def _alike(one: Any, other: Any) -> bool:
@@ -151,4 +174,4 @@ def _alike(one: Any, other: Any) -> bool:
 def _short(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"`{np.array2string(np.asarray(value), precision=3, threshold=6, edgeitems=2)}`"
-    return f"`{value:.3g}`" if isinstance(value, float) else f"`{value!r:.80}`"
+    return f"`{value:.6g}`" if isinstance(value, float) else f"`{value!r:.80}`"

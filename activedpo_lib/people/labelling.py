@@ -14,6 +14,7 @@ from activedpo_lib.streams import Stream
 Key = Literal["left", "right", "tie", "skip", "undo"]
 KEYS: tuple[Key, ...] = ("left", "right", "tie", "skip", "undo")
 Side = Literal["first", "second"]
+SAID = {"left": "left is better", "right": "right is better", "tie": "a tie", "skip": "skipped"}
 
 
 class Shown(NamedTuple):
@@ -94,9 +95,8 @@ class Labelling:
             given = Given(pair, self.labeller, self._answer(key, pair), self._left[pair], seconds)
             new = self.answers.give(given)
             why = next(q.why for q in self.questions if q.pair == pair)
-            self._note = (
-                f"Stored. {why}" if new else "This pair was answered before; kept as it was."
-            )
+            stored = f"Stored: {SAID[key]}. {why}".rstrip()
+            self._note = stored if new else "This pair was answered before; kept as it was."
         self._since = self._clock()
         return self.shown()
 

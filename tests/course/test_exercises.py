@@ -106,7 +106,7 @@ def test_a_function_that_changes_its_arguments_is_judged_by_what_it_was_given():
     assert "Sorted" in verdict.text
 
 
-@pytest.mark.parametrize("odd", [[1, [2, 3]], "a word", torch.ones(1, requires_grad=True), None])
+@pytest.mark.parametrize("odd", [[1, [2, 3]], "a word", torch.ones(1, requires_grad=True)])
 def test_a_function_that_returns_something_odd_is_told_so(odd):
     assert check("14.2", lambda phi, ridge: odd).text.startswith("For (")
 
@@ -118,6 +118,17 @@ def test_truth_is_no_number():
 def test_a_wrong_number_is_told_its_side():
     assert check("12.2", 500).text == "500 is too large."
     assert check("12.2", 300).text == "300 is too small."
+    assert check("12.2", -400).text == "-400 has the right size and the wrong sign."
+    assert check("12.2", 40_000).text == "40000 is too large."  # no share: not "percent"
+    assert check("23.2", 60).text == "60 is right in percent: give it as a share of 1."
+    assert "near, but too small: keep three digits" in check("17.2", 0.02).text
+
+
+def test_a_missing_return_and_a_wrong_sign_are_told():
+    assert "end it with `return`" in check("14.2", lambda phi, ridge: None).text
+    right = EXERCISES["08.3"].like
+    assert check("08.3", lambda one, other: -right(one, other)).text.startswith("Right but for its")
+    assert not check("08.3", lambda one, other: -right(one, other))
     assert "finite" in check("12.2", float("nan")).text
 
 

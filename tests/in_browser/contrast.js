@@ -1,5 +1,5 @@
-// Of every text that is seen: its contrast to what lies behind it, the lowest three first.
-() => {
+// Of every text that is seen within `root`: its contrast to what lies behind it, the lowest three first.
+root => {
   const lightness = rgb => {
     const share = v => v / 255 <= .03928 ? v / 255 / 12.92 : ((v / 255 + .055) / 1.055) ** 2.4;
     const part = rgb.map(share);
@@ -14,7 +14,7 @@
     return [255, 255, 255];
   };
   const seen = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const walker = document.createTreeWalker(document.querySelector(root || 'body'), NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const text = walker.currentNode.textContent.trim(), element = walker.currentNode.parentElement;
     if (!text || !element.checkVisibility() || element.closest('script, style, svg')) continue;

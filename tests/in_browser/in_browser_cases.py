@@ -5,6 +5,14 @@ import re
 import nbformat
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)"}}
+LABEL_CELL = """
+from activedpo_lib.people.answers import Answers
+from activedpo_lib.people.labelling import Labelling
+from activedpo_lib.people.widget import LabelWidget
+from activedpo_lib.streams import stream
+answers = Answers({path!r})
+LabelWidget(Labelling(answers, answers.asked("run", 1), "ada", stream=stream(0, "label")))
+"""
 
 LAST_HAS_RUN = r"""() => {
   const prompts = [...document.querySelectorAll('.jp-Notebook .jp-CodeCell .jp-InputPrompt')]
@@ -27,19 +35,39 @@ def copy_with(source, path, given):
     nbformat.write(notebook, path)
 
 
+def wait_for_notebook(page):
+    """Until a notebook is shown and has its kernel, or JupyterLab would ask for one."""
+    page.wait_for_selector(".jp-CodeCell .cm-content", timeout=60_000)
+    idle = ".jp-Notebook-ExecutionIndicator[data-status='idle']"
+    page.wait_for_selector(idle, timeout=60_000, state="attached")
+    page.wait_for_timeout(3000)
+
+
+def run_label_cell(page):
+    """Run the first cell, a LABEL_CELL, and put the focus on the widget."""
+    wait_for_notebook(page)
+    page.click(".jp-CodeCell .cm-content")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector(".adpo", timeout=60_000)
+    page.focus(".adpo")
+
+
 def run_all_cells(page, path, timeout=180):
     """Run a shown notebook from top to bottom, save it, and return it as it then is on disk."""
-    idle = ".jp-Notebook-ExecutionIndicator[data-status='idle']"
-    page.wait_for_selector(".jp-CodeCell .cm-content", timeout=60_000)
-    page.wait_for_selector(idle, timeout=60_000, state="attached")
-    page.wait_for_timeout(3000)  # until it has its kernel, or JupyterLab asks for one
+    wait_for_notebook(page)
     page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
     page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
     page.wait_for_function(LAST_HAS_RUN, timeout=1000 * timeout)
     page.wait_for_timeout(2000)  # folded cells come after it
+    return saved(page, path)
+
+
+def saved(page, path):
+    """Save a shown notebook; returns it as it then is on disk, all of its cells run."""
     page.keyboard.press("Control+s")
     page.wait_for_timeout(2000)
     notebook = nbformat.read(path, 4)
-    left = [c for c in notebook.cells if c.cell_type == "code" and not c.execution_count]
+    code = [c for c in notebook.cells if c.cell_type == "code" and c.source]
+    left = [c for c in code if not c.execution_count]
     assert not left, f"{path.name}: {len(left)} cells did not run"
     return notebook

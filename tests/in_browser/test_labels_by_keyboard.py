@@ -7,21 +7,13 @@ import statistics
 import time
 
 import pytest
-from in_browser_cases import write_notebook
+from in_browser_cases import LABEL_CELL, run_label_cell, write_notebook
 
 from activedpo_lib.people.answers import Answers, Question
 
 pytestmark = pytest.mark.slow
 COUNT = 40
 SCRIPT = "<img src=x onerror=\"document.title='broken in'\"><b>bold</b>"
-CELL = """
-from activedpo_lib.people.answers import Answers
-from activedpo_lib.people.labelling import Labelling
-from activedpo_lib.people.widget import LabelWidget
-from activedpo_lib.streams import stream
-answers = Answers({path!r})
-LabelWidget(Labelling(answers, answers.asked("run", 1), "ada", stream=stream(0, "label")))
-"""
 
 
 @pytest.fixture
@@ -36,7 +28,7 @@ def asked(tmp_path):
         for at in range(COUNT)
     ]
     Answers(path).ask("run", 1, questions)
-    write_notebook(tmp_path / "label.ipynb", CELL.format(path=str(path)))
+    write_notebook(tmp_path / "label.ipynb", LABEL_CELL.format(path=str(path)))
     return path
 
 
@@ -45,19 +37,8 @@ def shown(browser, address, errors):
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(address)
-    run_all(page)
+    run_label_cell(page)
     return page
-
-
-def run_all(page):
-    page.wait_for_selector(".jp-CodeCell .cm-content", timeout=60_000)
-    idle = ".jp-Notebook-ExecutionIndicator[data-status='idle']"
-    page.wait_for_selector(idle, timeout=60_000, state="attached")
-    page.wait_for_timeout(3000)  # until it has its kernel, or JupyterLab asks for one
-    page.click(".jp-CodeCell .cm-content")
-    page.keyboard.press("Control+Enter")
-    page.wait_for_selector(".adpo", timeout=60_000)
-    page.focus(".adpo")
 
 
 def press(page, path, key, count, rows=None):
@@ -85,7 +66,7 @@ def test_forty_labels_by_keyboard_with_a_restart_and_a_closed_tab(lab, asked, br
     page.click("text=Kernel")
     page.click("text=Restart Kernel…")
     page.click(".jp-Dialog button.jp-mod-warn")
-    run_all(page)
+    run_label_cell(page)
     took += press(page, path, "ArrowRight", 29)
     page.close()
     page = shown(browser, address, errors)

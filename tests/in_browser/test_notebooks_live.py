@@ -1,10 +1,15 @@
-"""Notebooks as a person runs them, in JupyterLab: the tour from top to bottom, and the explorer."""
+"""Notebooks as a person runs them, in JupyterLab: the tour and "Be the oracle" from top to bottom,
+and the explorer.
+"""
 
+import itertools
 import time
 
+import nbformat
 import pytest
-from in_browser_cases import copy_with, run_all_cells
+from in_browser_cases import copy_with, run_all_cells, saved, wait_for_notebook
 
+from activedpo_lib.people.answers import Answers
 from activedpo_lib.store import HOME
 
 pytestmark = pytest.mark.slow
@@ -15,8 +20,8 @@ def errors_of(notebook):
     return [output.evalue for output in outputs if output.output_type == "error"]
 
 
-def opened(lab, browser, tmp_path, name):
-    given = {"profile": "smoke", "root": str(HOME / "runs" / "smoke")}
+def opened(lab, browser, tmp_path, name, **more):
+    given = {"profile": "smoke", "root": str(HOME / "runs" / "smoke"), **more}
     path = tmp_path / name
     copy_with(HOME / "notebooks" / name, path, given)
     page = browser.new_page(viewport={"width": 1500, "height": 1100})
@@ -33,6 +38,48 @@ def test_the_tour_runs_from_top_to_bottom(lab, browser, tmp_path):
     assert not broken
     waiting = [c for c in notebook.cells if "Not answered yet" in str(c.get("outputs"))]
     assert len(waiting) == 3
+
+
+BUSY = """[...document.querySelectorAll('.jp-Notebook .jp-InputPrompt')]
+    .some(prompt => prompt.textContent.includes('*'))"""
+LABELLED = "at => document.querySelectorAll('.adpo progress')[at].value"
+
+
+def label_all(page, box, count):
+    """Answer every pair of the last box by keyboard, from the cell below it and back to it."""
+    page.keyboard.press("Shift+Tab")
+    for at, key in zip(range(count), itertools.cycle(["ArrowLeft", "t", "ArrowRight", "2", "s"])):
+        page.keyboard.press(key)
+        page.wait_for_function(f"({LABELLED})({box}) === {at + 1}")
+    page.keyboard.press("Escape")
+
+
+def test_a_person_is_the_oracle_by_keyboard_alone(lab, browser, tmp_path):
+    path, rows = tmp_path / "23_be_the_oracle.ipynb", tmp_path / "answers.sqlite"
+    given = {"root": str(tmp_path / "runs"), "labeller": "ada", "answers": str(rows)}
+    page, _, broken = opened(lab, browser, tmp_path, path.name, **given)
+    wait_for_notebook(page)
+    page.locator(".jp-Notebook .jp-Cell").first.click()
+    boxes = 0
+    for cell in nbformat.read(path, 4).cells:
+        page.keyboard.press("Shift+Enter")
+        page.wait_for_timeout(300)
+        page.wait_for_function(f"!({BUSY})", timeout=120_000)
+        if cell.source.startswith("sitting.label"):
+            page.wait_for_function(f"document.querySelectorAll('.adpo').length === {boxes + 1}")
+            label_all(page, boxes, 6)
+            boxes += 1
+    page.screenshot(path=str(tmp_path / "be_the_oracle.png"))
+    notebook = saved(page, path)
+    assert not errors_of(notebook)
+    assert not broken
+    table = Answers(rows).table()
+    assert len(table) == 18  # held out, and two rounds
+    assert not table["pair"].duplicated().any()
+    said = str([cell.get("outputs") for cell in notebook.cells])
+    for t in (1, 2):  # of left, tie, right, right, skip, left
+        assert f"Round {t} of 2: the policy learned from 4 answers; 2 said nothing" in said
+    assert "ada" in said  # whose taste it learned
 
 
 def test_a_slider_of_the_explorer_moves_the_picks(lab, browser, tmp_path):

@@ -60,7 +60,7 @@ def test_why_a_pair_was_picked_is_hidden_until_it_is_answered(path):
     work = start(path)
     shown = work.shown()
     assert not any("because" in str(value) for value in shown)
-    assert "because 0" in work.press("right", shown.pair).note
+    assert work.press("right", shown.pair).note == "Stored: right is better. because 0"
 
 
 def test_a_key_pressed_twice_or_in_another_tab_changes_nothing(path):

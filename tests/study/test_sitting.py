@@ -1,5 +1,7 @@
 """A sitting at the method, with the built-in human in the person's place and with nobody there."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -21,10 +23,12 @@ def test_held_out_pairs_then_rounds_then_whose_taste_was_learned(root):
     sitting = opened(root)
     assert sitting.label_held_out() == f"The {BUILT_IN} answered 6 pairs."
     held_out = set(sitting.answers.by(BUILT_IN))
-    for _ in range(2):
-        assert sitting.label() == f"The {BUILT_IN} answered 6 pairs."
-        assert "round" in sitting.learn()
-    assert sitting.label() == sitting.learn() == "All rounds are finished."
+    assert sitting.learn().startswith("Nobody was asked for round 1")
+    for t in (1, 2):
+        assert sitting.label(t) == f"The {BUILT_IN} answered 6 pairs."
+        assert re.match(rf"Round {t} of 2: the policy learned from \d answers", sitting.learn())
+        assert sitting.label(t).startswith(f"Round {t} is finished")
+    assert sitting.learn() == "All rounds are finished."
     asked = set(sitting.answers.by(BUILT_IN)) - held_out
     assert len(held_out) == 6
     assert len(asked) == 12  # no held-out pair was ever asked about
@@ -54,19 +58,34 @@ def test_the_built_in_human_prefers_the_higher_utility(root):
 
 def test_a_person_gets_the_widget_and_learning_waits_for_the_answers(root):
     sitting = opened(root, "ada")
-    widget = sitting.label()
+    widget = sitting.label(1)
     assert isinstance(widget, LabelWidget)
     assert sitting.learn().startswith("6 of 6 pairs wait for your answer")
-    for _ in range(6):
-        widget._pressed(widget, {"key": "left", "pair": widget.shown["pair"]}, [])
+    assert sitting.label(2).startswith("Round 2 comes after round 1")
+    press_left(widget, 4)
+    again = opened(root, "ada")  # a new kernel: the same cells, from the top
+    assert again.learn().startswith("2 of 6 pairs wait for your answer")
+    widget = again.label(1)
+    assert (widget.shown["answered"], widget.shown["questions"]) == (4, 6)
+    press_left(widget, 1)
+    widget._pressed(widget, {"key": "skip", "pair": widget.shown["pair"]}, [])
     assert widget.shown["pair"] == ""
-    assert widget.shown["answered"] == 6
-    assert "round 1/2: 6 labels" in sitting.learn()
+    third = opened(root, "ada")  # all answered, nothing learned yet: it can still be undone
+    assert third.label(1).shown["answered"] == 6
+    learned = third.learn()
+    assert learned.startswith("Round 1 of 2: the policy learned from 5 answers; 1 said nothing")
+    assert third.label(1).startswith("Round 1 is finished")
+    assert third.label(2).shown["answered"] == 0
+
+
+def press_left(widget, count):
+    for _ in range(count):
+        widget._pressed(widget, {"key": "left", "pair": widget.shown["pair"]}, [])
 
 
 def test_the_widget_says_what_could_not_be_stored_and_keeps_the_pair(root, tmp_path):
     sitting = Sitting.open("bob", str(tmp_path / "b.sqlite"), "smoke", root)
-    widget = sitting.label()
+    widget = sitting.label(1)
     before, turn = widget.shown["pair"], widget.shown["turn"]
 
     def full(given):

@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
+from pandas.io.formats.style import Styler
 
 from activedpo_lib.study.drawing.plots import SHAPES, VARIANTS
 
@@ -22,3 +23,9 @@ def taste(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set(xlabel="labels", ylabel="agreement on held-out pairs", ylim=(0, 1))
     ax.legend()
     return ax
+
+
+def texts(table: pd.DataFrame) -> Styler:
+    """A table of texts to be read: whole, and from the left."""
+    left = {"selector": "th, td", "props": "text-align: left; vertical-align: top"}
+    return table.style.hide().set_table_styles([left])

@@ -46,7 +46,6 @@ class Sitting:
         self.params, self.seed, self.root = params, seed, root
         self.run: Run = open_run(params, seed, root, log=_silent)
         self.answers = Answers(locate(params.oracle.answers))
-        self._open: list[Question] = []
         self._held_out = self._held_out_pairs()
 
     @classmethod
@@ -75,22 +74,39 @@ class Sitting:
         self.answers.ask(name_of(self.run), HELD_OUT, questions)
         return self._show(questions)
 
-    def label(self) -> LabelWidget | str:
-        """The widget on the pairs that the next round asks about."""
-        self._open = next_questions(self.params, self.seed, self.root, log=_silent)
-        return self._show(self._open) if self._open else "All rounds are finished."
+    def label(self, round: int) -> LabelWidget | str:
+        """The widget on the pairs that a round asks about, those answered too; a line where the
+        round is finished, or waits for one before it.
+        """
+        if round <= (done := max(self._finished(), 0)):
+            return f"Round {round} is finished: the policy has learned from its labels."
+        if round > done + 1:
+            return f"Round {round} comes after round {done + 1}: label and learn that one first."
+        if not self._asked(round):
+            next_questions(self.params, self.seed, self.root, log=_silent)
+        return self._show(self._asked(round))
 
     def learn(self) -> str:
         """Train on what was answered; a line that says what was learned, or what still waits."""
-        given = self.answers.by(self.params.oracle.labeller)
-        waiting = [question for question in self._open if question.pair not in given]
-        if waiting:
+        if (round := max(self._finished(), 0) + 1) > self.params.rounds:
+            return "All rounds are finished."
+        asked = self._asked(round)
+        given = self.answers.by(self.params.oracle.labeller, [q.pair for q in asked])
+        if not asked:
+            return f"Nobody was asked for round {round} yet: run the cell that labels it first."
+        if waiting := len(asked) - len(given):
             return (
-                f"{len(waiting)} of {len(self._open)} pairs wait for your answer: label them above."
+                f"{waiting} of {len(asked)} pairs wait for your answer: label them above, then run "
+                "this cell again."
             )
-        lines: list[str] = []
-        self._open = next_questions(self.params, self.seed, self.root, log=lines.append)
-        return "\n".join(line for line in lines if "round" in line) or "All rounds are finished."
+        next_questions(self.params, self.seed, self.root, log=_silent)
+        new = sum(pair.round == round for pair in past_of(self.run, round).labelled)
+        line = f"Round {round} of {self.params.rounds}: the policy learned from {new} answers"
+        left = len(asked) - new
+        return line + (f"; {left} said nothing to learn (a tie, or skipped)." if left else ".")
+
+    def _asked(self, round: int) -> list[Question]:
+        return self.answers.asked(name_of(self.run), round)
 
     def _show(self, questions: list[Question]) -> LabelWidget | str:
         who = self.params.oracle.labeller
@@ -162,7 +178,7 @@ class Sitting:
         pool = pool_of_round(self.run, policy, prompts, (), 1)
         rows = _random_rows(pool, count, self.run)
         random = [_question(pool.pair(row)) for row in rows]
-        ours = self.answers.asked(name_of(self.run), 1)[:count]
+        ours = self._asked(1)[:count]
         both = [(self.params.strategy, q) for q in ours] + [("random", q) for q in random]
         return pd.DataFrame(
             [
