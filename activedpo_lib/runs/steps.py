@@ -186,7 +186,7 @@ def train(
         policy = adapters.with_adapter(base, run.lora, stream=run.stream("adapter"))
     data = new if said.train_on == "new" else (*labelled, *new)  # D5
     fit = Fit(
-        said.epochs, said.learning_rate, said.batch_size // run.processes.count, said.warmup,
+        said.epochs, said.learning_rate, said.batch_size, said.warmup,
         said.gradient_checkpointing, run.params.selection.token_budget,
     )  # fmt: skip
     randomness = run.stream("train", t)
