@@ -148,12 +148,14 @@ def true_gaps(run: Run, pool: Pool) -> np.ndarray:
 
 
 def label_picked(
-    run: Run, pool: Pool, candidates: Candidates, rows: np.ndarray, t: int
+    run: Run, pairs: Sequence[Pair], candidates: Candidates, rows: np.ndarray, t: int
 ) -> Labelled:
-    """The LabelledPairs of the picked rows, by the oracle or whom `oracle.after_first` names."""
-    pairs, who = [pool.pair(row) for row in rows], run.params.oracle.after_first
+    """The LabelledPairs of the picked rows, by the oracle or whom `oracle.after_first` names;
+    pairs: those rows'.
+    """
+    who = run.params.oracle.after_first
     if run.params.oracle.kind == "human":
-        return by_hand.labels(run, pool, candidates, rows, t)
+        return by_hand.labels(run, pairs, candidates, rows, t)
     if who == "oracle" or t == 1:
         return label_pairs(run, pairs, t)
     if who == "coin":
