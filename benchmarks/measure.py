@@ -114,7 +114,13 @@ def rows(name):
 
 
 def _peak(function, arguments):
-    call = function(*arguments)
+    return held_at_peak(function(*arguments))
+
+
+def held_at_peak(call):
+    """(MiB above what was held before, MiB in all) that this process holds beyond the page cache at
+    the peak of call().
+    """
     before, peak, stop = _status("RssAnon"), [0.0], threading.Event()
 
     def watch():
