@@ -129,9 +129,11 @@ def held_at_peak(call):
 
     thread = threading.Thread(target=watch)
     thread.start()
-    call()
-    stop.set()
-    thread.join()
+    try:
+        call()
+    finally:
+        stop.set()
+        thread.join()
     return max(peak[0], _status("RssAnon")) - before, max(peak[0], _status("RssAnon"))
 
 

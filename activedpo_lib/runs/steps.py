@@ -150,9 +150,7 @@ def true_gaps(run: Run, pool: Pool) -> np.ndarray:
 def label_picked(
     run: Run, pairs: Sequence[Pair], candidates: Candidates, rows: np.ndarray, t: int
 ) -> Labelled:
-    """The LabelledPairs of the picked rows, by the oracle or whom `oracle.after_first` names;
-    pairs: those rows'.
-    """
+    """The LabelledPairs of the picked rows' pairs, by the oracle or whom `after_first` names."""
     who = run.params.oracle.after_first
     if run.params.oracle.kind == "human":
         return by_hand.labels(run, pairs, candidates, rows, t)
