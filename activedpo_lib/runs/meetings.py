@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from activedpo_lib.method.candidates import MEASURED
-from activedpo_lib.records import Candidates, Pair, Past, Pool, Prompt
+from activedpo_lib.records import Candidates, Pair, Past, Pool, Prompt, Response, Tokens
 from activedpo_lib.shards import SingleProcess
 
 
@@ -78,9 +78,19 @@ def _moved(parts: Sequence[np.ndarray], starts: np.ndarray) -> np.ndarray:
     return np.concatenate([part + start for part, start in zip(parts, starts, strict=False)])
 
 
-def pairs_of(pool: Pool, candidates: Candidates, indices: np.ndarray) -> list[Pair]:
-    """These pairs, whichever process has them. pool: this one's part of the candidates' pool."""
-    return _of_all(candidates, indices, pool.pair)
+def pairs_of(
+    pool: Pool, candidates: Candidates, indices: np.ndarray, prompts: Sequence[Prompt]
+) -> list[Pair]:
+    """These pairs, whichever process has them. pool: this one's part of the candidates' pool;
+    prompts: all of the round's; everyone knows them, and their hidden facts do not travel.
+    """
+
+    def told(row: int) -> tuple[str, Tokens, Response, Response]:
+        pair = pool.pair(row)
+        return pair.prompt.id, pair.prompt_tokens, pair.first, pair.second
+
+    known = {prompt.id: prompt for prompt in prompts}
+    return [Pair(known[name], *rest) for name, *rest in _of_all(candidates, indices, told)]
 
 
 def phi_of(candidates: Candidates, indices: np.ndarray) -> np.ndarray:

@@ -73,7 +73,7 @@ def active_round(run: Run, policy: PeftModel, past: Past, t: int) -> tuple[PeftM
         batch = min(run.params.batch_size, len(candidates.ids))
         picked = steps.select(run, pool, candidates, batch, t)
     with clock("label"):
-        pairs = pairs_of(pool, candidates, picked.indices)
+        pairs = pairs_of(pool, candidates, picked.indices, prompts)
         new = steps.label_picked(run, pairs, candidates, picked.indices, t)  # l. 10
     with clock("train"):
         policy, loss = steps.train(run, policy, past.labelled, new, t)  # l. 11: Eq. 2
