@@ -76,8 +76,8 @@ def shared():
     """One line a number of cards: a round of 10^6 pairs, 50 picks, 4 epochs of 7 steps of DPO."""
     pairs, picks, steps = 10**6, 50, 28
     lines = [
-        "| cards | gradients | one read of the pool | features, each | a card receives, to pick | "
-        "to train |",
+        "| cards | gradients | one read of the pool | pairs' features, each | a card receives, to "
+        "pick | to train |",
         "|---|---|---|---|---|---|",
     ]
     size = selection_bytes(pairs, DIMENSIONS)

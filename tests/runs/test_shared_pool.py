@@ -2,8 +2,6 @@
 bounded memory, and after one of them was killed.
 """
 
-import datetime
-import multiprocessing
 import os
 import signal
 import threading
@@ -12,79 +10,33 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch.distributed as dist
 
-from activedpo_lib.method.design import BLOCK_BYTES, select_greedy
+from activedpo_lib.method.design import BLOCK_BYTES
 from activedpo_lib.params import load_params
 from activedpo_lib.runs import launch
 from activedpo_lib.runs.checkpoints import run_folder, scratch_folder
 from activedpo_lib.runs.launch import run_rounds
-from activedpo_lib.shards import ProcessGroup, processes
-from activedpo_lib.streams import stream
+from activedpo_lib.shards import SingleProcess
 from benchmarks.mapped_large import write
-from benchmarks.measure import held_at_peak
+from benchmarks.mapped_shared import pick, together
 
 PAIRS, DIMENSIONS, PICKS = 100_000, 1024, 20
-
-
-def pick(phi, start, stop, group):
-    ties = stream(0, "ties").uniforms(range(start, stop))
-    return select_greedy(phi[start:stop], PICKS, 0.5, ties=ties, processes=group)
-
-
-def one_process(rank, count, path, folder, killed):
-    """Pick from this process's share of the file; `killed` ends the last one after half the picks,
-    as a machine that fails.
-    """
-    meeting, patience = f"file://{folder}/meet", datetime.timedelta(seconds=120)
-    dist.init_process_group("gloo", meeting, patience, count, rank)
-    phi, group = np.load(path, mmap_mode="r"), processes()
-    share = group.share(len(phi))
-    if killed and rank == count - 1:
-        real, calls = ProcessGroup.first, []
-
-        def first(*arguments):
-            calls.append(1)
-            if len(calls) > PICKS // 2:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*arguments)
-
-        ProcessGroup.first = first
-    found = []
-    above, _ = held_at_peak(lambda: found.append(pick(phi, share.start, share.stop, group)))
-    np.savez(f"{folder}/{rank}.npz", indices=found[0].indices, mib=above)
-    dist.destroy_process_group()
-
-
-def together(count, path, folder, killed=False):
-    """The exit statuses of `count` processes that pick from the file at `path`."""
-    folder.mkdir()
-    context = multiprocessing.get_context("spawn")
-    started = [
-        context.Process(target=one_process, args=(rank, count, path, folder, killed))
-        for rank in range(count)
-    ]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join(240)
-    return [process.exitcode for process in started]
 
 
 @pytest.mark.slow
 def test_processes_that_share_a_file_pick_what_one_picks_also_after_a_kill(tmp_path):
     path = str(tmp_path / "pairs.npy")
     write(path, PAIRS, DIMENSIONS, rank=64)
-    truth = pick(np.load(path), 0, PAIRS, processes()).indices.tolist()
+    truth = pick(np.load(path), PICKS, SingleProcess()).indices.tolist()
 
-    statuses = together(2, path, tmp_path / "killed", killed=True)
+    statuses = together(2, path, tmp_path / "killed", PICKS, killed=True)
     assert statuses[1] == -signal.SIGKILL
-    assert statuses[0] not in (0, None)  # told, neither done nor waiting for ever
+    assert statuses[0] == 1  # told with an error, neither done nor waiting for ever
     assert not list((tmp_path / "killed").glob("*.npz"))
 
     for count in (2, 4):  # again from the file, also by another number of processes
         folder = tmp_path / f"again{count}"
-        assert together(count, path, folder) == [0] * count
+        assert together(count, path, folder, PICKS) == [0] * count
         for rank in range(count):
             with np.load(folder / f"{rank}.npz") as found:
                 assert found["indices"].tolist() == truth
