@@ -51,7 +51,7 @@ class ProcessGroup(SingleProcess):
 
     def collect(self, items: list[Any]) -> list[Any]:
         """As SingleProcess.collect."""
-        parts = [[] for _ in range(self.count)]
+        parts: list[list[Any]] = [[] for _ in range(self.count)]
         self._dist.all_gather_object(parts, items, group=self._group)
         return [item for part in parts for item in part]
 
