@@ -4,8 +4,11 @@ import os
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 import yaml
+
+from activedpo_lib.study.tables import split_times
 
 pytestmark = [
     pytest.mark.slurm,
@@ -84,9 +87,20 @@ def test_a_job_that_the_time_limit_kills_goes_on_to_the_same_bytes(copy_of_proje
     assert any(0 < kept <= LONG["rounds"] for kept in saved), "no kill was in the middle of a run"
     assert saved == sorted(saved)  # nothing that was finished is lost
 
-    table = (folder / TABLE).read_bytes()
+    resumed = results(folder)
     for place in ("runs", ".snakemake"):
         os.rename(folder / place, folder / f"{place}-slurm")
     whole = make_table(copy_of_project)
     assert whole.returncode == 0, whole.stdout + whole.stderr
-    assert (folder / TABLE).read_bytes() == table
+    assert len(resumed) == 1 + 2 * (LONG["rounds"] + 1)
+    assert results(folder) == resumed
+
+
+def results(folder):
+    """{what: its bytes}: the table without its times, and every round's labels and adapter."""
+    table, _ = split_times(pd.read_csv(folder / TABLE))
+    files = folder.glob("runs/long/rounds/*/*/*/*/round*/*")
+    kept = [path for path in files if path.name in ("labelled.json", "adapter.safetensors")]
+    return {TABLE: table.to_csv()} | {
+        str(path.relative_to(folder)): path.read_bytes() for path in kept
+    }
