@@ -58,6 +58,7 @@ bench: $(STAMP)
 
 bench-slow: $(STAMP)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks mapped_large
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks mapped_shared
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

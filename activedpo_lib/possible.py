@@ -123,18 +123,13 @@ def _knowing(params: Params) -> None:
 
 
 def _shareable(params: Params) -> None:
-    """Each of several processes takes a share of the prompts and of a training step."""
+    """Each of several processes takes a share of the prompts."""
     prompts = params.generation.prompts, params.evaluation.prompts
     if min(prompts) < params.processes:
         raise ParamsError(
             f"processes is {params.processes}, but generation.prompts and evaluation.prompts are "
             f"{prompts[0]} and {prompts[1]}: each process takes a share of both; lower processes "
             "or raise them"
-        )
-    if params.dpo.batch_size % params.processes:
-        raise ParamsError(
-            f"dpo.batch_size {params.dpo.batch_size} must be a multiple of processes "
-            f"{params.processes}: each takes its share"
         )
 
 

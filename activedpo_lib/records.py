@@ -224,7 +224,7 @@ class FeatureRule(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """How a trainer fits: epochs, peak learning rate, examples a step (of this process), the share
+    """How a trainer fits: epochs, peak learning rate, examples a step (of all processes), the share
     of steps that warm up, and padded tokens a batch where log-probabilities are only read.
     """
 

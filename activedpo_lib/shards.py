@@ -4,8 +4,11 @@ the processes. Only the rounds (`runs/`) and greedy selection meet; all else wor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 
 class SingleProcess:
@@ -25,9 +28,13 @@ class SingleProcess:
         """The largest of all processes' values."""
         return value
 
-    def first(self, order: float | None, payload: Callable[[], Any]) -> Any:
-        """payload() of the process with the smallest `order`; None for one without a contender."""
-        return payload()
+    def first(
+        self, order: float | None, length: int, numbers: Callable[[], np.ndarray]
+    ) -> np.ndarray:
+        """numbers(), (length,) float64, of the process with the smallest `order`; None for one
+        without a contender.
+        """
+        return numbers()
 
     def wait(self) -> None:
         """Nobody goes on before all are here."""
@@ -44,24 +51,36 @@ class ProcessGroup(SingleProcess):
 
     def collect(self, items: list[Any]) -> list[Any]:
         """As SingleProcess.collect."""
-        return [item for part in self._gather(items) for item in part]
-
-    def _gather(self, value: Any) -> list[Any]:
-        values = [None] * self.count
-        self._dist.all_gather_object(values, value, group=self._group)
-        return values
+        parts: list[list[Any]] = [[] for _ in range(self.count)]
+        self._dist.all_gather_object(parts, items, group=self._group)
+        return [item for part in parts for item in part]
 
     def largest(self, value: float) -> float:
         """As SingleProcess.largest."""
-        return max(self._gather(value))
+        return float(self._each(value).max())
 
-    def first(self, order: float | None, payload: Callable[[], Any]) -> Any:
+    def first(
+        self, order: float | None, length: int, numbers: Callable[[], np.ndarray]
+    ) -> np.ndarray:
         """As SingleProcess.first; where the smallest is level, the lower rank's."""
-        orders = self._gather(order)
-        winner = min((at, rank) for rank, at in enumerate(orders) if at is not None)[1]
-        held = [payload() if winner == self.rank else None]
-        self._dist.broadcast_object_list(held, group=self._group, group_src=winner)
-        return held[0]
+        winner = int(self._each(math.inf if order is None else order).argmin())
+        held = self._tensor(numbers() if winner == self.rank else np.empty(length))
+        self._dist.broadcast(held, group=self._group, group_src=winner)
+        return held.cpu().numpy()
+
+    def _each(self, value: float) -> np.ndarray:
+        """Every process's number, in the order of the ranks."""
+        own = self._tensor(np.array([value]))
+        everyones = [own.new_empty(1) for _ in range(self.count)]
+        self._dist.all_gather(everyones, own, group=self._group)
+        return np.array([one.item() for one in everyones])
+
+    def _tensor(self, numbers: np.ndarray) -> Any:
+        """The numbers as float64, where the group's backend wants them."""
+        import torch
+
+        device = "cuda" if self._dist.get_backend(self._group) == "nccl" else "cpu"
+        return torch.as_tensor(numbers, dtype=torch.float64, device=device)
 
 
 def processes() -> SingleProcess:

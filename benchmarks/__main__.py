@@ -12,7 +12,7 @@ from benchmarks import measure
 
 HERE = Path(__file__).parent
 BENCHES = ("features", "projection", "distortion", "selection", "mapped", "generation", "dpo")
-SLOW = ("mapped_large",)
+SLOW = ("mapped_large", "mapped_shared")
 
 
 def main():

@@ -12,19 +12,19 @@ from benchmarks.mapped import rows_of
 PAIRS, DIMENSIONS, RANK = 300_000, 2048, 400
 
 
-def write(path):
-    """The pool, written in blocks; differences of unit vectors with a decaying spectrum, as
-    gradients have.
+def write(path, pairs=PAIRS, dimensions=DIMENSIONS, rank=RANK):
+    """The pool, written in blocks of 10,000 pairs; differences of unit vectors with a decaying
+    spectrum, as gradients have.
     """
-    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(PAIRS, DIMENSIONS))
+    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(pairs, dimensions))
     rng = np.random.default_rng(0)
-    basis = rng.standard_normal((RANK, DIMENSIONS), dtype=np.float32) / np.sqrt(DIMENSIONS)
-    basis *= (np.arange(1, RANK + 1) ** -0.5).astype(np.float32)[:, None]
-    for start in range(0, PAIRS, 10_000):
+    basis = rng.standard_normal((rank, dimensions), dtype=np.float32) / np.sqrt(dimensions)
+    basis *= (np.arange(1, rank + 1) ** -0.5).astype(np.float32)[:, None]
+    for start in range(0, pairs, 10_000):
         sides = []
         for _ in range(2):
-            side = rng.standard_normal((10_000, RANK), dtype=np.float32) @ basis
-            side += 0.01 * rng.standard_normal((10_000, DIMENSIONS), dtype=np.float32)
+            side = rng.standard_normal((10_000, rank), dtype=np.float32) @ basis
+            side += 0.01 * rng.standard_normal((10_000, dimensions), dtype=np.float32)
             sides.append(side / np.linalg.norm(side, axis=1, keepdims=True))
         out[start : start + 10_000] = sides[0] - sides[1]
     out.flush()

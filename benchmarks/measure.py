@@ -114,7 +114,13 @@ def rows(name):
 
 
 def _peak(function, arguments):
-    call = function(*arguments)
+    return held_at_peak(function(*arguments))
+
+
+def held_at_peak(call):
+    """(MiB above what was held before, MiB in all) that this process holds beyond the page cache at
+    the peak of call().
+    """
     before, peak, stop = _status("RssAnon"), [0.0], threading.Event()
 
     def watch():
@@ -123,9 +129,11 @@ def _peak(function, arguments):
 
     thread = threading.Thread(target=watch)
     thread.start()
-    call()
-    stop.set()
-    thread.join()
+    try:
+        call()
+    finally:
+        stop.set()
+        thread.join()
     return max(peak[0], _status("RssAnon")) - before, max(peak[0], _status("RssAnon"))
 
 

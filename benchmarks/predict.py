@@ -1,9 +1,16 @@
 """What the cost model says of large pools, and of a round at the paper's size: `python -m
-benchmarks.predict` prints the tables of benchmarks/README.md.
+benchmarks.predict` prints the tables of benchmarks/README.md, and that of cards which share a pool
+(docs/how/paper_size.md).
 """
 
 from activedpo_lib.params import load_grid, load_params
-from activedpo_lib.study.costs import ASSUMED_GPU, Sizes, selection_bytes
+from activedpo_lib.study.costs import (
+    ASSUMED_GPU,
+    Sizes,
+    pick_traffic,
+    selection_bytes,
+    step_traffic,
+)
 from activedpo_lib.study.run_costs import sizes
 
 READ = 2e9  # bytes a second of a local disk, a GPU's own slice each
@@ -65,6 +72,27 @@ def round_table():
     return "\n".join(lines)
 
 
+def shared():
+    """One line a number of cards: a round of 10^6 pairs, 50 picks, 4 epochs of 7 steps of DPO."""
+    pairs, picks, steps = 10**6, 50, 28
+    lines = [
+        "| cards | gradients | one read of the pool | pairs' features, each | a card receives, to "
+        "pick | to train |",
+        "|---|---|---|---|---|---|",
+    ]
+    size = selection_bytes(pairs, DIMENSIONS)
+    for cards in (1, 8, 64):
+        work = duration(pairs * LLAMA_7B.features() / ASSUMED_GPU / cards)
+        pick = picks * pick_traffic(DIMENSIONS, cards) / 1e6
+        train = steps * step_traffic(LLAMA_7B.adapter, cards) / 1e9
+        lines.append(
+            f"| {cards} | {work} | {duration(size / READ / cards)} | {size / cards / 2**30:.1f} "
+            f"GiB | {pick:.1f} MB | {train:.0f} GB |"
+        )
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
     print(table())
     print(round_table())
+    print(shared())

@@ -37,7 +37,6 @@ PARAMS = [
     ({"batch_size": 0}, "batch_size must be at least 1 labels per round, got 0"),
     ({"batch_size": 100_000}, "batch_size 100000 is more than a round's pool"),
     ({"processes": 0}, "processes must be at least 1"),
-    ({"processes": 3}, "dpo.batch_size 8 must be a multiple of processes 3"),
     (
         {"dpo.learning_rate": "1e-4"},
         r"must be float, got str '1e-4' \(YAML reads 1e-5 as text: write 1.0e-5\)",

@@ -27,6 +27,7 @@ TIE = 1e-9
 SLACK = 1e-5
 BLOCK_BYTES = 32 << 20
 REFRESHED, MADE_EXACT = 64, 8
+HEAD = 3  # what goes before a picked pair's features, from the process that has it to the others
 
 
 def _check(phi: Array, batch_size: int, ridge: float, past_phi: Any, ties: Any, pairs: int) -> None:
@@ -171,9 +172,9 @@ def select_greedy(
     phi: (n, d) pair features, an array, a memory-mapped one or a tensor: read once, then a few rows
     at a time; ridge: the absolute number on V_0's diagonal (D2); past_phi: (k, d) features of the
     pairs labelled before (D3); ties: (n,) numbers, the smallest of equal scores is taken (default:
-    the rows' order); prompts: (n,) the pairs' prompts, to pick at most one pair of each (D13);
-    processes: a ProcessGroup where phi, ties and prompts are this process's slice of the pool; rows
-    are then numbered over all slices.
+    the rows' order); prompts: (n,) the numbers of the pairs' prompts, to pick at most one pair of
+    each (D13); processes: a ProcessGroup where phi, ties and prompts are this process's slice of
+    the pool; rows are then numbered over all slices.
     Returns Selection(indices (b,), scores (b,): the norm when picked), b < batch_size only where
     prompts run out. Raises ValueError for shapes that do not fit, features that are not finite,
     ridge <= 0, or a batch above n.
@@ -193,11 +194,12 @@ def select_greedy(
         rows = rows[_ties(pool.bound[rows], best)]
         at = rows[np.argmin(ties[rows])] if len(rows) else None
         payload = functools.partial(_payload, pool, at, numbers, prompts)
-        found = processes.first(None if at is None else ties[at], payload)
-        number, prompt, residual, feature = found
-        pool.add(torch.from_numpy(feature).to(device()), residual, ridge)
+        order = None if at is None else float(ties[at])
+        found = processes.first(order, HEAD + phi.shape[1], payload)
+        number, prompt, residual = found[:HEAD]
+        pool.add(torch.from_numpy(found[HEAD:]).to(device()), float(residual), ridge)
         pool.free &= numbers != number if prompts is None else prompts != prompt
-        picked.append(number)
+        picked.append(int(number))
         scores.append(np.sqrt(residual / ridge))
     return Selection(np.array(picked, dtype=np.int64), np.array(scores))
 
@@ -215,10 +217,12 @@ def first_of_best(values: np.ndarray, ties: np.ndarray) -> int:
 
 def _payload(
     pool: Residuals, at: Any, numbers: np.ndarray, prompts: np.ndarray | None
-) -> tuple[int, Any, float, np.ndarray]:
-    """What all processes need of a picked pair: its number, prompt, residual and features."""
-    prompt = None if prompts is None else prompts[at]
-    return numbers[at], prompt, pool.bound[at], pool.row(at).cpu().numpy()
+) -> np.ndarray:
+    """What all processes need of a picked pair, (HEAD + d,) float64: its number, its prompt's, its
+    residual, and its features.
+    """
+    prompt = 0 if prompts is None else prompts[at]
+    return np.concatenate([[numbers[at], prompt, pool.bound[at]], pool.row(at).cpu().numpy()])
 
 
 def largest(values: np.ndarray, batch_size: int, ties: np.ndarray) -> Selection:

@@ -4,7 +4,7 @@ features from their responses'.
 
 from __future__ import annotations
 
-import uuid
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -89,16 +89,26 @@ def pair_features(
 
     In a file of the budget's folder where phi is too large for memory; a block of pairs at a time.
     """
-    name = f"pairs-{uuid.uuid4().hex[:8]}"  # never gone on from: a name of its own each time
-    found = MemmapRows((len(pairs), features.phi.shape[1]), name, budget)
+    found = _unnamed((len(pairs), features.phi.shape[1]), budget)
     for start in range(0, len(pairs), BLOCK):
         block = pairs[start : start + BLOCK]
         first, second = (_normalised(features, at, normalise, normalise_when) for at in block.T)
         difference = first - second
         if normalise == "pair":
             difference = unit_rows(difference)
-        found.put(slice(start, start + len(block)), torch.from_numpy(difference))
-    return found.numpy()
+        found[start : start + len(block)] = difference
+    return found
+
+
+def _unnamed(shape: tuple[int, int], budget: Budget) -> np.ndarray:
+    """Float32 rows, in a file without a name where they are too large for memory: nothing goes on
+    from it, and it is gone with its process, also where that is killed.
+    """
+    if budget.folder is None or fits(shape, budget):
+        return np.empty(shape, dtype=np.float32)
+    budget.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=budget.folder) as file:
+        return np.memmap(file, dtype=np.float32, mode="w+", shape=shape)
 
 
 def _normalised(

@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
+from accelerate.data_loader import BatchSamplerShard
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
+from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
 
@@ -21,6 +23,7 @@ from activedpo_lib.method.logps import reference_logps
 from activedpo_lib.method.models import encode_pair, encode_prompt, encode_response
 from activedpo_lib.records import Comparison, Fit, LabelledPair
 from activedpo_lib.runtime import quiet
+from activedpo_lib.shards import SingleProcess, processes
 from activedpo_lib.streams import Stream
 
 # nats; an untrained model's loss is ln(vocabulary), below 13, and DPO's starts at ln 2
@@ -134,6 +137,25 @@ class TokenDPOTrainer(DPOTrainer):
     def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
         return dataset
 
+    def get_train_dataloader(self) -> DataLoader:
+        """The pairs of every step, to every process: `share_of_step` deals them out. Accelerate
+        would fill up a step that does not divide with pairs of the first, and results would move.
+        """
+        loader = super().get_train_dataloader()
+        shard: Any = loader.batch_sampler
+        if isinstance(shard, BatchSamplerShard):  # there are several processes
+            shard.num_processes, shard.process_index, shard.even_batches = 1, 0, False
+        return loader
+
+
+def share_of_step(pairs: list[Any], processes: SingleProcess) -> list[Any]:
+    """This process's share of a step's pairs: all shares are as large, and the mean over them is
+    the mean over the step. Where its pairs do not divide, each stands in it as often as makes them
+    divide; no process then has more to do than one alone would have.
+    """
+    times = processes.count // math.gcd(len(pairs), processes.count)
+    return (pairs * times)[processes.share(len(pairs) * times)]
+
 
 def with_soft_ties(
     labelled: Sequence[LabelledPair], fit: Fit
@@ -196,6 +218,8 @@ def dpo_trainer(
     )
     # TRL reads the rows' reference, and does not hash the model for a cache of its own.
     trainer.precompute_ref_logps = True
+    collate, shared = trainer.data_collator, processes()
+    trainer.data_collator = lambda pairs: collate(share_of_step(pairs, shared))
     trained: Any = trainer.model
     set_adapter_state(trained, state)
     return trainer

@@ -16,7 +16,7 @@ from activedpo_lib.method.design import uncertainty
 from activedpo_lib.method.formulas import unit_rows
 from activedpo_lib.method.oracles import answered
 from activedpo_lib.people.answers import Answers, Question, pair_name
-from activedpo_lib.records import Candidates, LabelledPair, Pair, Pool
+from activedpo_lib.records import Candidates, LabelledPair, Pair
 from activedpo_lib.runs import checkpoints
 from activedpo_lib.runs.run import Run
 from activedpo_lib.store import locate
@@ -31,15 +31,15 @@ class AnswersMissing(RuntimeError):
 
 
 def labels(
-    run: Run, pool: Pool, candidates: Candidates, rows: np.ndarray, t: int
+    run: Run, pairs: Sequence[Pair], candidates: Candidates, rows: np.ndarray, t: int
 ) -> tuple[LabelledPair, ...]:
-    """The LabelledPairs of round t that the run's labeller made of the picked rows; skipped pairs
-    and, unless `oracle.ties` is half, ties are left out.
+    """The LabelledPairs of round t that the run's labeller made of `pairs`, the picked rows';
+    skipped pairs and, unless `oracle.ties` is half, ties are left out.
 
     Raises AnswersMissing where questions are open, ValueError where every pair was left out.
     """
     how = run.params.oracle
-    answers, pairs = Answers(locate(how.answers)), [pool.pair(row) for row in rows]
+    answers = Answers(locate(how.answers))
     names = [pair_name(pair) for pair in pairs]
     why = reasons(run, candidates, rows, t)
     questions = [

@@ -1,17 +1,20 @@
-"""Where the processes that share a run meet: the pool joined, the ridge's mean with it, and the
-features of what was picked. Besides, greedy selection meets itself (`method/design.py`), and
-`steps.py` and `rounds.py` gather the mean loss and a replay's rewards, and wait for a saved round.
+"""Where the processes that share a run meet: the candidates joined, the ridge's mean with them, and
+the texts and features of what was picked. The rest of a pool stays where it was written, which no
+memory and no network has to hold twice. Besides, greedy selection meets itself
+(`method/design.py`), and `steps.py` and `rounds.py` gather the evaluation's responses, the mean
+loss and a replay's rewards, and wait for a saved round.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from activedpo_lib.method.candidates import MEASURED
-from activedpo_lib.records import Candidates, Pair, Past, Pool, Prompt
+from activedpo_lib.records import Candidates, Pair, Past, Pool, Prompt, Response, Tokens
 from activedpo_lib.shards import SingleProcess
 
 
@@ -75,12 +78,32 @@ def _moved(parts: Sequence[np.ndarray], starts: np.ndarray) -> np.ndarray:
     return np.concatenate([part + start for part, start in zip(parts, starts, strict=False)])
 
 
+def pairs_of(
+    pool: Pool, candidates: Candidates, indices: np.ndarray, prompts: Sequence[Prompt]
+) -> list[Pair]:
+    """These pairs, whichever process has them. pool: this one's part of the candidates' pool;
+    prompts: all of the round's; everyone knows them, and their hidden facts do not travel.
+    """
+
+    def told(row: int) -> tuple[str, Tokens, Response, Response]:
+        pair = pool.pair(row)
+        return pair.prompt.id, pair.prompt_tokens, pair.first, pair.second
+
+    known = {prompt.id: prompt for prompt in prompts}
+    return [Pair(known[name], *rest) for name, *rest in _of_all(candidates, indices, told)]
+
+
 def phi_of(candidates: Candidates, indices: np.ndarray) -> np.ndarray:
     """The features of these pairs, (b, d), whichever process has them."""
+    return np.stack(_of_all(candidates, indices, lambda row: candidates.phi[row]))
+
+
+def _of_all(candidates: Candidates, indices: np.ndarray, value: Callable[[int], Any]) -> list[Any]:
+    """Of each of these rows, what value(row within its process's part) says there."""
     start, stop, _ = candidates.rows.indices(len(candidates.ids))
-    own = [(int(at), candidates.phi[at - start]) for at in indices if start <= at < stop]
+    own = [(int(at), value(int(at) - start)) for at in indices if start <= at < stop]
     everyones = dict(candidates.processes.collect(own))
-    return np.stack([everyones[int(at)] for at in indices])
+    return [everyones[int(at)] for at in indices]
 
 
 def next_past(
@@ -99,12 +122,11 @@ def next_past(
     return Past(past.labelled + labelled, phi, float(candidates.ridge))
 
 
-def check_pairs(pool: Pool) -> Pool:
-    """The whole pool, or ValueError where it has no pair left to label."""
-    if len(pool.pairs):
-        return pool
-    raise ValueError(
-        f"the pool of {len(pool.prompts)} prompts has no pair to label: the policy writes one "
-        "response to each prompt, or all were labelled; lower dpo.learning_rate, raise "
-        "generation.temperature, or add prompts"
-    )
+def check_pairs(pool: Pool, prompts: Sequence[Prompt], processes: SingleProcess) -> None:
+    """Raise ValueError where no process's part of the pool of all `prompts` has a pair to label."""
+    if not sum(processes.collect([len(pool.pairs)])):
+        raise ValueError(
+            f"the pool of {len(prompts)} prompts has no pair to label: the policy writes one "
+            "response to each prompt, or all were labelled; lower dpo.learning_rate, raise "
+            "generation.temperature, or add prompts"
+        )

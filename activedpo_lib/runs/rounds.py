@@ -18,8 +18,8 @@ from activedpo_lib.runs import checkpoints, steps
 from activedpo_lib.runs.meetings import (
     check_pairs,
     joined_candidates,
-    joined_pool,
     next_past,
+    pairs_of,
     share_of,
 )
 from activedpo_lib.runs.run import Run, Strategies, open_run
@@ -63,26 +63,27 @@ def active_round(run: Run, policy: PeftModel, past: Past, t: int) -> tuple[PeftM
     with clock("generate"):
         prompts = steps.sample_prompts(run, t)
         own = prompts[run.processes.share(len(prompts))]
-        part = steps.pool_of_round(run, policy, own, past.labelled, t)  # l. 3
-        pool = check_pairs(joined_pool(part, prompts, run.processes))
+        pool = steps.pool_of_round(run, policy, own, past.labelled, t)  # l. 3
+        check_pairs(pool, prompts, run.processes)
     with clock("measure"):
         reader = steps.reader_of(run, policy, t)
-        measured = measure(part, steps.needs(run), share_of(past, run.processes), reader)
+        measured = measure(pool, steps.needs(run), share_of(past, run.processes), reader)
         candidates = joined_candidates(measured, run.processes)
     with clock("select"):  # l. 4-9: Eq. 3, Eq. 4
-        batch = min(run.params.batch_size, len(pool.pairs))
+        batch = min(run.params.batch_size, len(candidates.ids))
         picked = steps.select(run, pool, candidates, batch, t)
     with clock("label"):
-        new = steps.label_picked(run, pool, candidates, picked.indices, t)  # l. 10
+        pairs = pairs_of(pool, candidates, picked.indices, prompts)
+        new = steps.label_picked(run, pairs, candidates, picked.indices, t)  # l. 10
     with clock("train"):
         policy, loss = steps.train(run, policy, past.labelled, new, t)  # l. 11: Eq. 2
     with clock("evaluate"):
         measures, _ = steps.evaluate_policy(run, policy, steps.initial_rewards(run))
-    keep = picked.indices if run.params.selection.past == "keep" else ()  # D3
-    past = next_past(past, new, candidates, picked.indices, [pool.pair(row) for row in keep])
+    keep = pairs if run.params.selection.past == "keep" else ()  # D3
+    past = next_past(past, new, candidates, picked.indices, keep)
     row = measures | {
         "dpo_loss": loss,
-        "pool": len(pool.pairs),
+        "pool": len(candidates.ids),
         "repeated_prompts": len(new) - len({pair.prompt.id for pair in new}),
     }
     line = save(run, t, policy, past, row | clock.row(), {"scores": picked.scores})

@@ -148,12 +148,12 @@ def true_gaps(run: Run, pool: Pool) -> np.ndarray:
 
 
 def label_picked(
-    run: Run, pool: Pool, candidates: Candidates, rows: np.ndarray, t: int
+    run: Run, pairs: Sequence[Pair], candidates: Candidates, rows: np.ndarray, t: int
 ) -> Labelled:
-    """The LabelledPairs of the picked rows, by the oracle or whom `oracle.after_first` names."""
-    pairs, who = [pool.pair(row) for row in rows], run.params.oracle.after_first
+    """The LabelledPairs of the picked rows' pairs, by the oracle or whom `after_first` names."""
+    who = run.params.oracle.after_first
     if run.params.oracle.kind == "human":
-        return by_hand.labels(run, pool, candidates, rows, t)
+        return by_hand.labels(run, pairs, candidates, rows, t)
     if who == "oracle" or t == 1:
         return label_pairs(run, pairs, t)
     if who == "coin":
@@ -186,7 +186,7 @@ def train(
         policy = adapters.with_adapter(base, run.lora, stream=run.stream("adapter"))
     data = new if said.train_on == "new" else (*labelled, *new)  # D5
     fit = Fit(
-        said.epochs, said.learning_rate, said.batch_size // run.processes.count, said.warmup,
+        said.epochs, said.learning_rate, said.batch_size, said.warmup,
         said.gradient_checkpointing, run.params.selection.token_budget,
     )  # fmt: skip
     randomness = run.stream("train", t)

@@ -8,6 +8,8 @@ operations. Attention's own products are left out: at the paper's lengths they a
 
 from dataclasses import dataclass
 
+from activedpo_lib.method.design import HEAD
+
 ASSUMED_GPU = (
     0.4 * 989e12
 )  # operations a second: 40 % of an H100's bfloat16 peak; assumed, not measured
@@ -95,3 +97,17 @@ def round_flops(
 def selection_bytes(pairs: int, dimensions: int) -> int:
     """Bytes of the pool's features, float32: what one pass over it reads."""
     return 4 * pairs * dimensions
+
+
+def pick_traffic(dimensions: int, processes: int) -> int:
+    """Bytes that one pick brings to a process that has not the pair, of several that share a pool:
+    two numbers of each other one, and from the one that has it HEAD + d numbers, all float64.
+    """
+    return 16 * (processes - 1) + 8 * (HEAD + dimensions) if processes > 1 else 0
+
+
+def step_traffic(adapter: float, processes: int) -> float:
+    """Bytes that one training step brings to each of several processes: the adapter's float32
+    gradients, averaged around a ring.
+    """
+    return 2 * 4 * adapter * (processes - 1) / processes

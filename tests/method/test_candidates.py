@@ -12,6 +12,7 @@ from activedpo_lib.method.logps import response_logps
 from activedpo_lib.method.projection import make_projection
 from activedpo_lib.records import FeatureRule, Features, LabelledPair, Past, Sampling
 from activedpo_lib.runs.meetings import check_pairs
+from activedpo_lib.shards import SingleProcess
 from activedpo_lib.streams import stream
 
 SAMPLING = Sampling(3, 8)
@@ -153,7 +154,7 @@ def test_a_pool_without_pairs_says_what_to_do(tokenizer, prompts):
     with pytest.raises(
         ValueError, match="has no pair to label: the policy writes one response to each prompt"
     ):
-        check_pairs(pool)
+        check_pairs(pool, prompts, SingleProcess())
 
 
 def test_only_needed_columns_are_measured(pool, tokenizer):

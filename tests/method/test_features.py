@@ -1,9 +1,9 @@
 import numpy as np
 import torch
 
-from activedpo_lib.method.features import MemmapRows
+from activedpo_lib.method.features import MemmapRows, pair_features
 from activedpo_lib.method.gradients import Progress
-from activedpo_lib.records import Budget
+from activedpo_lib.records import Budget, Features
 
 
 def on_disk(folder, memory_mib=0):
@@ -37,6 +37,16 @@ def test_a_file_is_opened_again_with_what_it_had(tmp_path):
     assert not MemmapRows((4, 3), "b", on_disk(tmp_path)).has([2])
     # Another size: nothing to go on from.
     assert not MemmapRows((5, 3), "a", on_disk(tmp_path)).has([2])
+
+
+def test_pairs_too_large_for_memory_are_the_same_and_leave_no_file_behind(tmp_path):
+    rng = np.random.default_rng(0)
+    phi, norm = rng.standard_normal((9, 5)).astype(np.float32), np.ones(9, dtype=np.float32)
+    responses, pairs = Features(phi, norm, norm), rng.integers(0, 9, (3000, 2))
+    found = pair_features(responses, pairs, budget=on_disk(tmp_path / "scratch"))
+    assert isinstance(found, np.memmap)
+    assert np.array_equal(found, pair_features(responses, pairs))
+    assert not list((tmp_path / "scratch").iterdir())  # also not while it is in use: a kill is fine
 
 
 def test_progress_speaks_of_long_passes_only():

@@ -1,5 +1,8 @@
 """What training minimises, held to TRL's own trainer."""
 
+import itertools
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from activedpo_lib.method import adapters, training
 from activedpo_lib.method.formulas import dpo_loss, implicit_reward
 from activedpo_lib.method.logps import response_logps
 from activedpo_lib.records import LabelledPair, Prompt, Response
+from activedpo_lib.shards import SingleProcess
 from activedpo_lib.streams import stream
 
 
@@ -43,3 +47,17 @@ def test_equation_2_is_trls_loss_on_random_log_probabilities(beta, tokenizer, tm
             found.append(trainer.compute_loss(policy, trainer.data_collator([given])).item())
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     assert max(found) > 2 * min(found)  # no constant would do
+
+
+def test_the_shares_of_a_step_are_as_large_and_their_mean_is_the_steps():
+    """Whatever the numbers of pairs and processes; and no share is more than the whole step."""
+    for count, pairs in itertools.product(range(1, 10), range(1, 13)):
+        values = stream(0, "step", count, pairs).numpy().standard_normal(pairs).tolist()
+        shares = []
+        for rank in range(count):
+            process = SingleProcess()
+            process.rank, process.count = rank, count
+            shares.append(training.share_of_step(values, process))
+        assert {len(share) for share in shares} == {pairs // math.gcd(pairs, count)}
+        of_shares = np.mean([np.mean(share) for share in shares])
+        np.testing.assert_allclose(of_shares, np.mean(values), rtol=1e-12)

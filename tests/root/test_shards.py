@@ -10,6 +10,7 @@ import torch.multiprocessing as mp
 from activedpo_lib.method.design import select_greedy
 from activedpo_lib.shards import ProcessGroup, SingleProcess, processes
 from activedpo_lib.streams import stream
+from activedpo_lib.study.costs import HEAD, pick_traffic
 
 CASES = ("plain", "labelled", "ties", "groups")
 
@@ -35,21 +36,48 @@ def picks(case, start, end, group):
     return select_greedy(phi[start:end], 20, 0.5, processes=group, **mine)
 
 
+def counting(rank, arrived):
+    """From here on, the bytes that each meeting brings to this process are added to `arrived`."""
+    gather, broadcast = dist.all_gather, dist.broadcast
+
+    def counted_gather(everyones, own, group):
+        gather(everyones, own, group=group)
+        arrived.extend(one.nbytes for at, one in enumerate(everyones) if at != rank)
+
+    def counted_broadcast(held, group, group_src):
+        broadcast(held, group=group, group_src=group_src)
+        arrived.append(held.nbytes * (group_src != rank))
+
+    dist.all_gather, dist.broadcast = counted_gather, counted_broadcast
+
+
+def cuts(count):
+    """Where the slices of 101 pairs begin and end: of any size, also empty."""
+    return [0, *({2: [7], 3: [0, 60]}.get(count) or (9 * at for at in range(1, count))), 101]
+
+
 def one_process(rank, count, folder):
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=count
     )
-    cuts = (
-        [0, 101] if count == 1 else [0, 7, 101] if count == 2 else [0, 0, 60, 101]
-    )  # slices of any size, also none
+    arrived = []
+    counting(rank, arrived)
+    start, end = cuts(count)[rank : rank + 2]
     for case in CASES:
-        found = picks(case, cuts[rank], cuts[rank + 1], processes())
-        np.savez(f"{folder}/{case}-{rank}.npz", indices=found.indices, scores=found.scores)
+        arrived.clear()
+        found = picks(case, start, end, processes())
+        told = {"indices": found.indices, "scores": found.scores, "arrived": sum(arrived)}
+        np.savez(f"{folder}/{case}-{rank}.npz", **told)
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
+def slow(count):
+    return pytest.param(count, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, slow(4), slow(8)])
 def test_several_processes_pick_what_one_picks(count, tmp_path):
+    """And what that brings to each of them is what the cost model says, to the byte."""
     mp.spawn(one_process, (count, str(tmp_path)), nprocs=count)
     for case in CASES:
         truth = picks(case, 0, 101, SingleProcess())
@@ -57,6 +85,10 @@ def test_several_processes_pick_what_one_picks(count, tmp_path):
             with np.load(tmp_path / f"{case}-{rank}.npz") as found:
                 assert found["indices"].tolist() == truth.indices.tolist()
                 np.testing.assert_allclose(found["scores"], truth.scores, rtol=1e-9)
+                start, end = cuts(count)[rank : rank + 2]
+                own = int(((truth.indices >= start) & (truth.indices < end)).sum())
+                row = 8 * (HEAD + 24) * (count > 1)  # what a process has, nobody sends it
+                assert found["arrived"] == 20 * pick_traffic(24, count) - own * row
 
 
 def test_without_torch_distributed_a_process_is_alone():

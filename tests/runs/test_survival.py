@@ -355,28 +355,3 @@ def test_a_disk_that_is_really_full(tmp_path):
         assert sorted(row["round"] for row in saved) == list(range(len(saved)))
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
-# --- a cluster
-
-
-@pytest.mark.slurm
-@pytest.mark.skipif(
-    subprocess.run("sinfo -h", shell=True, capture_output=True).returncode != 0,
-    reason="no Slurm here",
-)
-def test_a_batch_on_slurm_gives_this_machines_tables(copy_of_project):
-    folder, environment = copy_of_project
-    subprocess.run(batch_command(), cwd=folder, env=environment, check=True, capture_output=True)
-    here = (folder / "runs/smoke/figures/fig1_reward.csv").read_bytes()
-    for place in ("runs", ".snakemake"):
-        os.rename(folder / place, folder / f"{place}-here")
-    done = subprocess.run(
-        batch_command("--cluster", "cluster/slurm"),
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (folder / "runs/smoke/figures/fig1_reward.csv").read_bytes() == here
