@@ -93,3 +93,12 @@ def _distributed() -> Any:
     import torch.distributed  # torch takes a second, and records that name this module do without
 
     return torch.distributed
+
+
+def share_of_step(pairs: list[Any], processes: SingleProcess) -> list[Any]:
+    """This process's share of a step's pairs: all shares are as large, and the mean over them is
+    the mean over the step. Where its pairs do not divide, each stands in it as often as makes them
+    divide; no process then has more to do than one alone would have.
+    """
+    times = processes.count // math.gcd(len(pairs), processes.count)
+    return (pairs * times)[processes.share(len(pairs) * times)]

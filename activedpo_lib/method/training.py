@@ -23,7 +23,7 @@ from activedpo_lib.method.logps import reference_logps
 from activedpo_lib.method.models import encode_pair, encode_prompt, encode_response
 from activedpo_lib.records import Comparison, Fit, LabelledPair
 from activedpo_lib.runtime import quiet
-from activedpo_lib.shards import SingleProcess, processes
+from activedpo_lib.shards import processes, share_of_step
 from activedpo_lib.streams import Stream
 
 # nats; an untrained model's loss is ln(vocabulary), below 13, and DPO's starts at ln 2
@@ -146,15 +146,6 @@ class TokenDPOTrainer(DPOTrainer):
         if isinstance(shard, BatchSamplerShard):  # there are several processes
             shard.num_processes, shard.process_index, shard.even_batches = 1, 0, False
         return loader
-
-
-def share_of_step(pairs: list[Any], processes: SingleProcess) -> list[Any]:
-    """This process's share of a step's pairs: all shares are as large, and the mean over them is
-    the mean over the step. Where its pairs do not divide, each stands in it as often as makes them
-    divide; no process then has more to do than one alone would have.
-    """
-    times = processes.count // math.gcd(len(pairs), processes.count)
-    return (pairs * times)[processes.share(len(pairs) * times)]
 
 
 def with_soft_ties(

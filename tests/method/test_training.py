@@ -13,7 +13,7 @@ from activedpo_lib.method import adapters, training
 from activedpo_lib.method.formulas import dpo_loss, implicit_reward
 from activedpo_lib.method.logps import response_logps
 from activedpo_lib.records import LabelledPair, Prompt, Response
-from activedpo_lib.shards import SingleProcess
+from activedpo_lib.shards import SingleProcess, share_of_step
 from activedpo_lib.streams import stream
 
 
@@ -57,7 +57,7 @@ def test_the_shares_of_a_step_are_as_large_and_their_mean_is_the_steps():
         for rank in range(count):
             process = SingleProcess()
             process.rank, process.count = rank, count
-            shares.append(training.share_of_step(values, process))
+            shares.append(share_of_step(values, process))
         assert {len(share) for share in shares} == {pairs // math.gcd(pairs, count)}
         of_shares = np.mean([np.mean(share) for share in shares])
         np.testing.assert_allclose(of_shares, np.mean(values), rtol=1e-12)
