@@ -45,15 +45,21 @@ def trend(cells: dict[int, np.ndarray]) -> np.ndarray:
     return np.polyfit(sizes, np.stack(list(cells.values())), 1)[0]
 
 
-def best_steps(tuning: pd.DataFrame) -> pd.Series:
-    """The step of Random's highest mean reward at each width; tuning: variants "width 48, step x2".
-
-    Indexed by width, as "width 48".
+def chosen_steps(tuning: pd.DataFrame) -> dict[str, str]:
+    """{"width 48": "step x1"}: Random's largest step at which no run's true utility ended below its
+    start (the rule of notebook 00), the smallest where every one falls. tuning: variants "width 48,
+    step x1", the steps of a width from small to large.
     """
-    last = last_round(tuning)
-    parts = last["variant"].str.rsplit(", ", n=1, expand=True)
-    means = last["reward"].groupby([parts[0], parts[1]], sort=False).mean().unstack()
-    return means.idxmax(axis=1)
+    keys = ["variant", "seed"]
+    start = tuning[tuning["round"] == 0].set_index(keys)["utility"]
+    gained = last_round(tuning).set_index(keys)["utility"] - start
+    rises = (gained >= 0).groupby("variant", sort=False).all()
+    found: dict[str, str] = {}
+    for variant, all_rise in rises.items():
+        width, step = str(variant).rsplit(", ", 1)
+        if all_rise or width not in found:
+            found[width] = step
+    return found
 
 
 def size_of(parameters: float) -> str:
