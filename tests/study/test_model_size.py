@@ -118,15 +118,18 @@ def test_the_trend_is_what_four_times_the_parameters_add():
 def test_the_sentence_counts_sizes_and_says_where_they_start(tmp_path):
     gains = {"activedpo": (0.0, 0.3, 0.5), KNOWN: (0.4, 0.4, 0.4)}
     table(gains).to_csv(tmp_path / f"{by_size.NAME}.csv", index=False)
-    started = {"parameters": [1000, 4000], "base_loss": 2.0, "sft_loss": 1.0, "pairs": 360}
-    started = pd.DataFrame(started | {"effective": [150.0, 160.0], "overlap": 0.1})
+    started = {"parameters": [1000, 4000] * 2, "base_loss": 2.0, "sft_loss": 1.0, "pairs": 360}
+    started |= {"effective": [150.0, 168.0] * 2, "overlap": 0.1, "seed": [0, 0, 1, 1]}
+    started = pd.DataFrame(started)
     started.to_csv(tmp_path / f"{by_size.NAME}_bases.csv", index=False)
     told = by_size.sentence(tmp_path)
-    assert (
-        "ActiveDPO ended above Random at 2 of 3 sizes; one who knew every reward at all 3" in told
+    head = (
+        "ActiveDPO ended above Random at 2 of 3 sizes and one who knew every reward at all 3 sizes."
     )
+    assert told.startswith(f"**{head}**")
     assert "2.00 and 1.00 nats; effective dimension 150 of 360 pairs; overlap 0.10" in told
     assert "ActiveDPO: +0.25 ± 0.00" in told
+    assert "effective dimension, as a share of the pairs: +0.050 ± 0.000" in told
 
 
 @pytest.mark.slow

@@ -109,4 +109,19 @@ def _where_from(started: pd.DataFrame) -> str:
             f"{plain(mean['overlap'])}"
         )
     what = "Loss a token of the base and of pi_SFT on demonstrations; the first pool's gradients"
-    return itemised(cells, what)
+    return paragraphs(itemised(cells, what), _alike(started))
+
+
+def _alike(started: pd.DataFrame) -> str:
+    """Whether a larger model's gradients repeat more, or less."""
+    if started["parameters"].nunique() < 2 or "seed" not in started:
+        return ""
+    filled = started.assign(filled=started["effective"] / started["pairs"])
+    slopes = {}
+    for column, what in (
+        ("filled", "effective dimension, as a share of the pairs"),
+        ("overlap", "overlap"),
+    ):
+        sizes = filled.sort_values("seed").groupby("parameters", sort=True)[column]
+        slopes[what] = number(trend({int(n): own.to_numpy() for n, own in sizes}), 3)
+    return itemised(slopes, "What four times the parameters add to the first pool's gradients")
