@@ -106,7 +106,8 @@ def measured(run, policy):
     batch = min(run.params.batch_size, len(pool.pairs))
     seconds, peak, picked = timed(lambda: steps.select(run, pool, candidates, batch, 1))
     parts.append(Part("select", seconds, peak))
-    labelled = steps.label_picked(run, pool, candidates, picked.indices, 1)
+    pairs = [pool.pair(row) for row in picked.indices]
+    labelled = steps.label_picked(run, pairs, candidates, picked.indices, 1)
     policy, dpo = trained(run, policy, labelled, True)
     flops = len(labelled) * size.dpo(run.params.dpo.epochs)
     parts.append(Part(WITH, *dpo, flops))
