@@ -24,6 +24,8 @@ RUNS = HOME / "runs" / "smoke"
 
 # Notebooks that are studies, each with figures of its own: `make test-slow`.
 STUDIES = set(FIGURES) - {"08_main_results"}
+# Hours, so a batch of its own; with small models it runs in tests/study/test_model_size.py.
+ALONE = {"26_model_size"}
 
 
 def run_smoke(*more):
@@ -63,7 +65,7 @@ def test_one_study_makes_its_figure_without_the_others(tmp_path, smoke):
 
 
 @pytest.mark.studies
-@of_smoke([path for path in SOURCES if path.stem in STUDIES])
+@of_smoke([path for path in SOURCES if path.stem in STUDIES - ALONE])
 def test_each_studys_notebook_runs_under_smoke(source, smoke_studies):
     check_executed(source)
 
