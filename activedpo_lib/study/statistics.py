@@ -139,8 +139,8 @@ def bill(spent: pd.DataFrame, cents_per_label: float, cents_per_hour: float) -> 
     means = last.groupby("strategy", sort=False)[["labels", "wall", "flops", "reward"]].mean()
     return means.assign(
         **{
-            "labels, $": means["labels"] * cents_per_label / 100,
-            "machine, $": means["wall"] / 3600 * cents_per_hour / 100,
+            "labels, dollars": means["labels"] * cents_per_label / 100,
+            "machine, dollars": means["wall"] / 3600 * cents_per_hour / 100,
             "wall / Random's": means["wall"] / means.loc["random", "wall"],
             "FLOP / Random's": means["flops"] / means.loc["random", "flops"],
         }

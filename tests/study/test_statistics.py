@@ -130,8 +130,8 @@ def test_costs_add_up_over_rounds_and_a_bill_counts_labels_and_hours():
     assert found["wall"].tolist() == [0.0, 2.0, 6.0] * 2
     assert found["flops"].tolist() == [0.0, 1.0, 2.0, 0.0, 3.0, 8.0]
     bill = statistics.bill(found, cents_per_label=50, cents_per_hour=360000)
-    assert bill.loc["activedpo", "labels, $"] == 10.0
-    assert bill.loc["activedpo", "machine, $"] == pytest.approx(6.0)
+    assert bill.loc["activedpo", "labels, dollars"] == 10.0
+    assert bill.loc["activedpo", "machine, dollars"] == pytest.approx(6.0)
     assert bill.loc["activedpo", "FLOP / Random's"] == 4.0
 
 
