@@ -4,7 +4,7 @@ and that is an error before any work, with the remedy.
 
 from typing import get_args
 
-from activedpo_lib.schema import CeilingName, Params
+from activedpo_lib.schema import MADE_HERE, CeilingName, Params
 from activedpo_lib.typed import ParamsError
 
 
@@ -47,7 +47,7 @@ def _model_is_possible(params: Params) -> None:
         raise ParamsError(
             f"model.hidden_size {model.hidden_size} must be a multiple of heads {model.heads}"
         )
-    if model.chat and model.base in ("world", "config"):
+    if model.chat and model.base in MADE_HERE:
         raise ParamsError(
             f"model.chat with model.base {model.base} is impossible: the models made here have no "
             "chat template; set model.chat to false, or name a model of the hub"

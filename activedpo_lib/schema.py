@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+MADE_HERE = ("world", "config")  # `model.base`: shipped, or trained here; else one made elsewhere
 CeilingName = Literal["", "matching", "largest_gap"]
 KNOWING = "full knowledge: "  # how tables call a ceiling
 

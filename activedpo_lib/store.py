@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from activedpo_lib.schema import Params
+from activedpo_lib.schema import MADE_HERE, Params
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,7 @@ NAMED = {
     "model": ("base",),
     "evaluation": ("evaluator",),
 }
-OWN_NAMES = {"world", "config", "trained"}
+OWN_NAMES = {*MADE_HERE, "trained"}
 # The rooms that make results, with the data they ship; what reads or draws results is not in a key.
 RESULTS = ("*.py", "method/**/*.py", "tasks/**/*.py", "runs/**/*.py", "assets/*.json")
 

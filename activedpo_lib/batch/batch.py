@@ -10,7 +10,7 @@ from activedpo_lib.batch import arguments, reference
 from activedpo_lib.batch.engine import engine_command, follow_engine, runs_folder
 from activedpo_lib.batch.gpus import cards
 from activedpo_lib.params import ParamsError, load_grid, load_params
-from activedpo_lib.schema import Grid
+from activedpo_lib.schema import MADE_HERE, Grid
 from activedpo_lib.store import HOME, try_lock
 from activedpo_lib.tasks import load_task
 
@@ -45,7 +45,7 @@ def _check_models(profile: str, grid: Grid) -> None:
     """
     for name in grid.models:
         params = load_params(profile, model=name)
-        if params.model.base in ("world", "config"):
+        if params.model.base in MADE_HERE:
             continue
         from activedpo_lib.runs.pretrained import check_base  # seconds, for the named ones alone
 

@@ -13,12 +13,8 @@ from activedpo_lib.batch.quantities import duration
 from activedpo_lib.store import HOME
 
 HEARTBEAT = 30.0  # seconds: a pipe sees a line at least this often
-TARGETS = {
-    "all",
-    "all_figures",
-    "scale",
-    "total",
-}  # rows of the engine's table of jobs that are no job
+# Rows of the engine's table of jobs that are no job.
+TARGETS = {"all", "all_figures", "scale", "total"}
 COUNT = re.compile(r"(\w+) +(\d+)$")
 RULE = re.compile(r"(?:local)?rule (\w+):$")
 LOG = re.compile(r" {4}log: (\S+\.ipynb)")

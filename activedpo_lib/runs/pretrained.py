@@ -14,7 +14,7 @@ from activedpo_lib.method import models, training
 from activedpo_lib.method.models import PolicySize
 from activedpo_lib.records import Fit, Log
 from activedpo_lib.runs.model_hub import model_folder
-from activedpo_lib.schema import ModelParams, Params
+from activedpo_lib.schema import MADE_HERE, ModelParams, Params
 from activedpo_lib.store import LIBRARY, content_key, provenance, write_folder, write_json
 from activedpo_lib.streams import Stream, stream
 from activedpo_lib.supported import check_policy, check_targets, policy_config
@@ -74,7 +74,7 @@ def check_base(params: Params) -> None:
     on, FileNotFoundError where it is not at hand: from its small files, before any work.
     """
     model, targets = params.model, params.lora.targets
-    if model.base in ("world", "config"):  # made here: its family's layers are known
+    if model.base in MADE_HERE:  # its family's layers are known
         check_targets(models.new_policy(model.family, LEAST, stream=stream(0, "layers")), targets)
         return
     folder = base_folder(params, "")
@@ -90,7 +90,7 @@ def base_folder(params: Params, root: Path | str, seed: int = 0, log: Log = prin
     model = params.model
     if model.base == "world" and model == usual_shape(model):
         return ASSETS / f"{model.family}-{seed}"
-    if model.base not in ("world", "config"):
+    if model.base not in MADE_HERE:
         return model_folder(model.base)
     neutral = dataclasses.replace(params, model=dataclasses.replace(model, name=model.family))
     parts = ("model",) if model.base == "world" else ("task", "model")

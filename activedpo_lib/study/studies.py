@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from activedpo_lib.params import PROFILES, ParamsError, load_grid, load_params, read_profile
-from activedpo_lib.schema import Params
+from activedpo_lib.schema import MADE_HERE, Params
 from activedpo_lib.store import provenance, write_json, write_table
 from activedpo_lib.study.live.bar import bar
 from activedpo_lib.study.variants import asked, chosen_by, scaled
@@ -26,7 +26,7 @@ STUDIES = PROFILES / "studies"
 KEYS = {"tasks", "models", "variants", "strategies"}
 NAMES = ("task", "model", "variant", "strategy")  # of a cell's parts
 WORLD_ONLY = {"task.skew", "task.evaluation_skew", "task.junk"}
-TRAINED_HERE, SHAPE = {"world", "config"}, {"model.hidden_size", "model.layers", "model.heads"}
+SHAPE = {"model.hidden_size", "model.layers", "model.heads"}
 WORLD = "the built-in world (synthetic; says nothing about 7B models)"
 FIGURES = MappingProxyType(
     {
@@ -212,7 +212,7 @@ def load_study(name: str, profile: str = "tiny", more: dict[str, dict] | None = 
         for variant, overrides in (read["variants"] | (more or {})).items():
             if usual.task.source != "world" and WORLD_ONLY & set(overrides):
                 continue  # real text has its own topics and its own junk
-            if usual.model.base not in TRAINED_HERE and SHAPE & set(overrides):
+            if usual.model.base not in MADE_HERE and SHAPE & set(overrides):
                 continue  # and a model that was made elsewhere its own width
             changed = scaled(overrides, usual)
             for chooser in read.get("strategies") or [changed.get("strategy", "activedpo")]:

@@ -66,7 +66,7 @@ def bases(study: Study) -> pd.DataFrame:
     rows = []
     for cell, run in study.runs():
         if cell["strategy"] == BASELINE:
-            base = models.load_policy(base_folder(run.params, study.root, log=_silent))
+            base = models.load_policy(base_folder(run.params, study.root))
             row = cell | {"parameters": run.base.num_parameters()}
             row |= {"base_loss": demonstration_loss(run, base)}
             row |= {"sft_loss": demonstration_loss(run, run.base)}
@@ -79,7 +79,3 @@ def _first_pool(run: Run) -> dict[str, float]:
     how = run.params.selection
     phi = pair_features(features, pool.pairs, how.normalise, how.normalise_when)
     return {"pairs": len(phi)} | geometry(phi, pool.prompt_index[pool.pairs[:, 0]])
-
-
-def _silent(_: str) -> None:
-    """A log that says nothing: what is asked for is there."""
