@@ -6,6 +6,7 @@ import pytest
 
 from activedpo_lib.records import LabelledPair, Pool, Prompt, Response
 from activedpo_lib.study import tables
+from activedpo_lib.study.drawing import people_plots
 
 
 def labelled(prompt, round, chosen=3, rejected=5):
@@ -98,3 +99,9 @@ def test_verdict_counts_add_up_to_the_strategys_cells():
         "activedpo, last round: level in 2 of 3, above Random in 1 of 3",
         "activedpo, mean of rounds: level in 3 of 3",
     ]
+
+
+def test_a_table_to_be_read_shows_text_as_it_is_and_numbers_short():
+    shown = people_plots.texts(pd.DataFrame({"said": ["<b>no"], "mean": [0.5], "n": [3]})).to_html()
+    assert all(f">{cell}</td>" in shown for cell in ("&lt;b&gt;no", "0.5", "3"))
+    assert "text-align: left" in shown

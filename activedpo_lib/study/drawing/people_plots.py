@@ -26,6 +26,7 @@ def taste(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def texts(table: pd.DataFrame) -> Styler:
-    """A table of texts to be read: whole, and from the left."""
+    """A table of texts to be read: whole, and from the left; numbers as short as they are."""
     left = {"selector": "th, td", "props": "text-align: left; vertical-align: top"}
-    return table.style.hide().set_table_styles([left])
+    numbers = dict.fromkeys(table.select_dtypes("float").columns, "{:g}")
+    return table.style.hide().format(numbers, escape="html").set_table_styles([left])
