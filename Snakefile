@@ -67,7 +67,7 @@ STUDIES = {
     "20_is_it_the_labels": (["controls"], ["fig17_controls"], 15),
     "21_replay": (["replay"], ["fig14_replay"], 5),
     "22_decisions": (["decisions"], ["decisions"], 6),
-    "25_fresh_seeds": (["strategies"], ["fig18_fresh_seeds"], 7),
+    "25_fresh_seeds": (["confirm"], ["fig18_fresh_seeds"], 1),
 }
 if KNOWN:
     STUDIES["13_proposition_1"] = (["proposition"], ["fig6_proposition_1"], 3)
@@ -88,9 +88,6 @@ rule scale:
     input: f"{FIGURES}/fig19_model_size.csv"
 
 
-# As many again as chose the strategies, after them.
-FRESH = {"25_fresh_seeds": f" -p fresh_seeds '{[len(SEEDS) + seed for seed in SEEDS]}'"}
-AFTER = {"25_fresh_seeds": [f"{FIGURES}/fig13_all_strategies.csv"]}  # whose runs it reads
 for notebook, (names, figures, minutes) in sorted((STUDIES | SCALE).items()):
     rule:
         name: notebook[3:]
@@ -98,15 +95,13 @@ for notebook, (names, figures, minutes) in sorted((STUDIES | SCALE).items()):
             f"notebooks/{notebook}.ipynb",
             STUDY_CODE,
             [f"{RUNS}/tables/{which}_{task}_{GRID.models[-1]}.csv" for which in ("activedpo", "baselines") for task in GRID.tasks],
-            AFTER.get(notebook, []),
         output: [f"{FIGURES}/{figure}.csv" for figure in figures]
         priority: minutes
         log: f"{RUNS}/notebooks/{notebook}.ipynb"
         params:
             key=study_key(names),
-            more=FRESH.get(notebook, ""),  # not in the command's text: that is read when all rules are made
         resources: gpu=CARDS
-        shell: f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p seeds '{SEEDS}' -p figures ../{FIGURES}{{params.more}}"
+        shell: f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p seeds '{SEEDS}' -p figures ../{FIGURES}"
 
 
 rule world:

@@ -88,7 +88,7 @@ def shown(name: str, ran: Path | None) -> str:
 
 def _parameters(ran: Path) -> str:
     given = nbformat.read(ran, 4).metadata.get("papermill", {}).get("parameters", {})
-    names = ("profile", "task", "model", "seeds", "fresh_seeds")
+    names = ("profile", "task", "model", "seeds")
     return ", ".join(f"{name} {given[name]}" for name in names if given.get(name))
 
 

@@ -1,9 +1,12 @@
-"""Figures 15 and 17: panels a task, curves a variant. Figure 16 is drawn as Figure 1 is."""
+"""Figures 15 and 17: panels a task, curves a variant. Figure 16 is drawn as Figure 1 is; beside it,
+whose picks push the right way.
+"""
 
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from activedpo_lib.study.drawing import plots
@@ -73,6 +76,23 @@ def reward_by_kl(sizes: pd.DataFrame, title: str) -> Figure:
                 ax.plot(own["kl"].mean(), own[measure].mean(), markersize=8, label=label, **look)
             ax.set(title=task, xlabel="KL to pi_SFT (nats a response)", ylabel=plots.AXES[measure])
     return _with_legend(figure, title, "a small point a seed, a large one their mean")
+
+
+def alignments(means: pd.Series, ax: Axes | None = None) -> Axes:
+    """Whose labels would push the policy the right way: a point a (strategy, task, model), the best
+    strategy on top. means: of `mean_alignments`.
+    """
+    ax = ax or plt.subplots(figsize=(7.0, 4.2), layout="constrained")[1]
+    order = means.groupby(level="strategy").mean().sort_values().index
+    cells = means.groupby(level=["task", "model"], sort=False)
+    for (task, model), marker in zip(cells.groups, "os^D", strict=False):
+        own = means.xs((task, model), level=("task", "model"))[order]
+        ax.plot(own, range(len(own)), marker, label=f"{task}, {model}", alpha=0.8)
+    ax.set_yticks(range(len(order)), [plots.LABELS.get(name, name) for name in order])
+    ax.set(xlabel="cosine of a batch's push and the direction that raises the reward")
+    ax.axvline(0, color="#777777", linewidth=0.8)
+    ax.legend(frameon=False)
+    return ax
 
 
 def _with_legend(figure: Figure, title: str, note: str) -> Figure:

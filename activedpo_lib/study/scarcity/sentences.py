@@ -78,7 +78,20 @@ def the_room(folder: Path) -> str:
     if "utility" in table and table["utility"].notna().all():
         true = {name(cell): values for cell, values in room(table, "utility").items()}
         parts.append(stands(true, "True utility, after the last round", "Random"))
-    return paragraphs(*parts, power_line(found.values()))
+    return paragraphs(*parts, _pushes(folder), power_line(found.values()))
+
+
+def _pushes(folder: Path) -> str:
+    """Whose picks push the right way, where it was measured; else ""."""
+    if not (folder / "fig16_room_alignment.csv").is_file():
+        return ""
+    table = saved_table(folder, "fig16_room_alignment")
+    means = table.groupby("strategy")["alignment"].mean().sort_values(ascending=False)
+    return itemised(
+        {name_of(str(strategy)): plain(value) for strategy, value in means.items()},
+        "How nearly a batch's labels push the policy along the direction that raises the reward "
+        "(cosine, mean over tasks, models, rounds and seeds)",
+    )
 
 
 def is_it_the_labels(folder: Path) -> str:
