@@ -69,7 +69,11 @@ lint: $(STAMP)
 site: $(STAMP)
 	@$(BIN)/python -m activedpo_lib.site.build '$(PROFILE)'
 
+# Without the question whether to fetch news: it covers what one works on, and news would come from outside.
+NEWS = @jupyterlab/apputils-extension:announcements
 lab: $(STAMP)
+	@mkdir -p .venv/etc/jupyter/labconfig
+	@echo '{"disabledExtensions": {"$(NEWS)": true}}' > .venv/etc/jupyter/labconfig/page_config.json
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=$(CURDIR) --LabApp.default_url=/lab/tree/notebooks/01_tour.ipynb
 
 bases: $(STAMP)

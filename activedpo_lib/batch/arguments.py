@@ -4,6 +4,7 @@ status 2.
 
 import argparse
 import functools
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import NoReturn
 from activedpo_lib.params import ParamsError, load_grid
 from activedpo_lib.store import HOME
 from activedpo_lib.tasks.files import DataError
+
+READER_LEFT = 128 + 13  # the status of a process that SIGPIPE ended
 
 
 class BadArgument(ValueError):
@@ -27,12 +30,19 @@ class Arguments(argparse.ArgumentParser):
 
 
 def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
-    """`main(arguments) -> exit status`, with bad input told in one line `error: ...`, status 2."""
+    """`main(arguments) -> exit status`, with bad input told in one line `error: ...`, status 2, and
+    a reader that has seen enough, as `head` has, in no words at all.
+    """
 
     @functools.wraps(main)
     def told(arguments: Sequence[str] | None = None) -> int:
         try:
-            return main(arguments)
+            status = main(arguments)
+            sys.stdout.flush()
+            return status
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
+            return READER_LEFT
         except (BadArgument, ParamsError, DataError) as error:
             print("error:", " ".join(str(error).split()), file=sys.stderr)
             return 2

@@ -1,10 +1,14 @@
 """Every argument of every command: a bad one is one line and status 2, and nothing starts."""
 
 import importlib
+import os
+import subprocess
+import sys
 
 import pytest
 
 from activedpo_lib.batch import arguments, batch
+from activedpo_lib.store import HOME
 
 BATCH = [
     (["tinny"], "no profile 'tinny'"),
@@ -80,3 +84,17 @@ def test_a_bad_argument_is_one_line_and_nothing_starts(command, given, said, mon
     assert told.err.startswith("error: ")
     assert said in told.err
     assert told.err.count("\n") == 1
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    """As in `make status | head -1`: the pipe is closed before the command writes to it."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    code = "from activedpo_lib.batch.arguments import command\n"
+    code += "import sys\nsys.exit(command(lambda _: print('a line') or 0)())"
+    found = subprocess.run(
+        [sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, cwd=HOME, check=False
+    )
+    os.close(writing)
+    assert found.returncode == 128 + 13
+    assert found.stderr == b""
