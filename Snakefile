@@ -54,7 +54,7 @@ rule all:
 # The minutes it takes on the built-in world, 3 seeds: the longest start first, or one core waits for it at the end.
 STUDIES = {
     "06_label_elasticity": (["elasticity"], ["fig15_label_elasticity"], 3),
-    "07_room": (["room"], ["fig16_room"], 4),
+    "07_room": (["room"], ["fig16_room"], 5),
     "10_model_dependence": (["clusters"], ["fig2_model_dependence"], 4),
     "11_normalisation": (["normalisation"], ["fig3_normalisation"], 5),
     "12_projection": (["projection"], ["fig4_projection", "fig11_projection_quality"], 4),
@@ -67,7 +67,7 @@ STUDIES = {
     "20_is_it_the_labels": (["controls"], ["fig17_controls"], 15),
     "21_replay": (["replay"], ["fig14_replay"], 5),
     "22_decisions": (["decisions"], ["decisions"], 6),
-    "25_fresh_seeds": (["confirm"], ["fig18_fresh_seeds"], 1),
+    "25_fresh_seeds": (["confirm"], ["fig18_fresh_seeds"], 2),
 }
 if KNOWN:
     STUDIES["13_proposition_1"] = (["proposition"], ["fig6_proposition_1"], 3)

@@ -30,8 +30,8 @@ class Arguments(argparse.ArgumentParser):
 
 
 def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
-    """`main(arguments) -> exit status`, with bad input told in one line `error: ...`, status 2, and
-    a reader that has seen enough, as `head` has, in no words at all.
+    """`main(arguments) -> exit status`, with bad input told in one line `error: ...`, status 2. A
+    reader of its lines that has seen enough, as `head` has, ends it without a traceback.
     """
 
     @functools.wraps(main)
@@ -41,13 +41,24 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
             sys.stdout.flush()
             return status
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
+            if not _nobody_reads():
+                raise  # another pipe broke
             return READER_LEFT
         except (BadArgument, ParamsError, DataError) as error:
             print("error:", " ".join(str(error).split()), file=sys.stderr)
             return 2
 
     return told
+
+
+def _nobody_reads() -> bool:
+    """Is stdout a pipe whose reader has left? It is then closed to what is still to be written."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def need_checkout() -> None:

@@ -161,9 +161,9 @@ EXERCISES: dict[str, Exercise] = {
         },
     ),
     "25.1": Choice(
-        "it was lucky too",
+        "it was also lucky",
         {
-            "it was lucky too": "The best of many is chosen for its worth and for its luck.",
+            "it was also lucky": "The best of many is chosen for its worth and for its luck.",
             "the seeds are harder": "A seed is drawn as any other; Random meets the same ones.",
         },
     ),

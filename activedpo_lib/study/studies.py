@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from activedpo_lib.runs.run import Run
 
 STUDIES = PROFILES / "studies"
-KEYS = {"tasks", "models", "variants", "strategies"}
+KEYS = {"tasks", "models", "variants", "strategies", "first_seed"}
 NAMES = ("task", "model", "variant", "strategy")  # of a cell's parts
 WORLD_ONLY = {"task.skew", "task.evaluation_skew", "task.junk"}
 SHAPE = {"model.hidden_size", "model.layers", "model.heads"}
@@ -57,7 +57,8 @@ Cell = tuple[str, str, str, str]
 @dataclass(frozen=True)
 class Study:
     """A study under one profile. `cells` maps (task, model, variant, strategy) to the Params of its
-    runs, whatever the seed; `seeds` and `root` say which runs and where they lie.
+    runs, whatever the seed; `seeds` and `root` say which runs and where they lie. A study that
+    judges what other seeds chose counts its seeds from `first_seed`.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Study:
     cells: MappingProxyType[Cell, Params]
     seeds: tuple[int, ...] = ()
     root: Path | str = "runs"
+    first_seed: int = 0
 
     @classmethod
     def open(
@@ -78,11 +80,18 @@ class Study:
         """The study `name` with its seeds and the folder of all runs; nothing is run yet.
 
         more: {variant: overrides} beside the file's (Fig. 2's subsets). Raises ParamsError for an
-        unknown study, key or impossible value, and ValueError for no seed.
+        unknown study, key or impossible value, or where nothing of it can run under this profile,
+        and ValueError for no seed.
         """
         if not (seeds := tuple(seeds)):
             raise ValueError(f"the study {name} has no seeds; give at least one, as in seeds=[0]")
-        return replace(load_study(name, profile, more), seeds=seeds, root=root)
+        found = load_study(name, profile, more)
+        if not found.cells:
+            raise ParamsError(
+                f"the study {name} changes what only the built-in world or a model made here has, "
+                f"and the profile {profile} has neither: run it under tiny, or smoke"
+            )
+        return replace(found, seeds=tuple(found.first_seed + seed for seed in seeds), root=root)
 
     @property
     def known(self) -> bool:
@@ -219,7 +228,7 @@ def load_study(name: str, profile: str = "tiny", more: dict[str, dict] | None = 
                 cells[task, model, variant, chooser] = load_params(
                     profile, task, model, overrides=changed | chosen_by(chooser)
                 )
-    return Study(name, profile, MappingProxyType(cells))
+    return Study(name, profile, MappingProxyType(cells), first_seed=read.get("first_seed", 0))
 
 
 def _without_times(table: pd.DataFrame) -> pd.DataFrame:

@@ -86,15 +86,27 @@ def test_a_bad_argument_is_one_line_and_nothing_starts(command, given, said, mon
     assert told.err.count("\n") == 1
 
 
-def test_a_reader_that_has_seen_enough_is_no_error():
-    """As in `make status | head -1`: the pipe is closed before the command writes to it."""
+def run_with_a_closed_pipe(body):
+    """A command that does `body`, its stdout a pipe whose reader has left."""
     reading, writing = os.pipe()
     os.close(reading)
-    code = "from activedpo_lib.batch.arguments import command\n"
-    code += "import sys\nsys.exit(command(lambda _: print('a line') or 0)())"
+    code = "from activedpo_lib.batch.arguments import command\nimport sys\n"
+    code += f"def main(_):\n    {body}\n    return 0\nsys.exit(command(main)())"
     found = subprocess.run(
         [sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, cwd=HOME, check=False
     )
     os.close(writing)
-    assert found.returncode == 128 + 13
-    assert found.stderr == b""
+    return found
+
+
+def test_a_reader_that_has_seen_enough_is_no_traceback():
+    found = run_with_a_closed_pipe("print('a line')")
+    assert (found.returncode, found.stderr) == (128 + 13, b"")
+
+
+def test_another_pipe_that_breaks_is_told():
+    def main(_):
+        raise BrokenPipeError("a worker died")
+
+    with pytest.raises(BrokenPipeError, match="a worker died"):
+        arguments.command(main)([])

@@ -25,11 +25,12 @@ def results(seeds=range(4), noise=0.0):
     return pd.DataFrame(rows)
 
 
-def test_what_is_judged_has_the_settings_of_the_other_figures():
-    confirm, every = Study.open("confirm", "tiny"), Study.open("strategies", "tiny")
+def test_what_is_judged_has_the_settings_of_the_other_figures_and_seeds_of_its_own():
+    confirm, every = Study.open("confirm", "tiny", range(2)), Study.open("strategies", "tiny")
     assert {cell[3] for cell in confirm.cells} == {"random", "upper_confidence_gap"}
     for cell, params in confirm.cells.items():
         assert params == every.cells[cell]
+    assert confirm.seeds == (40, 41)
 
 
 def test_the_mean_over_cells_has_one_number_a_seed():
@@ -67,13 +68,25 @@ def test_the_finding_counts_corrected_verdicts_cell_by_cell(tmp_path):
     table.to_csv(tmp_path / "fig18_fresh_seeds.csv", index=False)
     text = fresh.sentence(tmp_path)
     head, over = text.split("\n\n")[:2]
-    assert head.startswith("**Cells above Random on 6 seeds, corrected: ")
-    assert "k-center in 1 of 2 in reward and 1 of 2 in true utility" in head
-    assert "APO in 2 of 2 in reward and 2 of 2 in true utility" in head
-    assert "margin in 0 of 2 in reward" in head
-    assert over.startswith("Over all tasks and models at once")
+    assert head.startswith("**On 6 seeds, corrected: ")
+    assert "k-center ended above Random in 1 of 2 cells in reward and 1 of 2 cells in true" in head
+    assert "APO ended above Random in 2 of 2 cells in reward and 2 of 2 cells in true" in head
+    assert "margin ended above Random in 0 of 2 cells in reward (below in 2)" in head
+    assert over.startswith("Mean over tasks and models, difference to Random, corrected")
     mean, half = interval(over_cells(table, "reward", "random")["apo"])
-    assert f"APO ({mean:+.2f} ± {half:.2f})" in text
+    assert f"APO, reward: {mean:+.2f} ± {half:.2f}, above Random" in text
+
+
+def test_every_cell_and_measure_is_one_comparison():
+    table = results(seeds=range(5), noise=0.1)
+    table["utility"] = np.random.default_rng(1).normal(size=len(table))
+    found = fresh.judged(table, ("reward", "utility"))
+    assert len(found) == 3 * 2 * 2
+    np.testing.assert_allclose(found["p corrected"], holm_written_out(found["p"].to_numpy()))
+    alone = fresh.judged(table, ("reward",)).set_index(["strategy", "task"])["p corrected"]
+    both = found[found["measure"] == "reward"].set_index(["strategy", "task"])["p corrected"]
+    assert (both >= alone - 1e-12).all()
+    assert (both > alone).any()
 
 
 def test_one_seed_judges_nothing(tmp_path):

@@ -6,12 +6,12 @@ import pytest
 
 from activedpo_lib.batch.execute import execute
 from activedpo_lib.method import models
-from activedpo_lib.params import load_params
+from activedpo_lib.params import ParamsError, load_params
 from activedpo_lib.runs.artifacts import made, oracle_folder
 from activedpo_lib.runs.pretrained import ASSETS, base_folder
 from activedpo_lib.store import HOME
 from activedpo_lib.study.probing import by_size, model_size
-from activedpo_lib.study.studies import load_study
+from activedpo_lib.study.studies import Study, load_study
 
 NARROW = {"model.hidden_size": 48, "model.heads": 2, "model.pretrain_rows": 60}
 KNOWN = "full knowledge: matching"
@@ -44,13 +44,13 @@ def test_policies_of_every_size_are_judged_by_the_same_oracle(tmp_path):
 
 def test_the_step_of_each_size_is_the_one_that_the_committed_tuning_chooses():
     tuning = pd.read_csv(HOME / "figures" / f"{by_size.NAME}_tuning.csv")
-    usual = load_params("tiny", "tldr", "gemma").dpo.learning_rate
-    steps = {"step x1": 1.0, "step x2": 2.0, "step x4": 4.0}
+    tried = load_study("scale_tuning").cells
+    steps = {variant: own.dpo.learning_rate for (_, _, variant, _), own in tried.items()}
     chosen = by_size.chosen_steps(tuning)
     cells = load_study("scale").cells
     assert set(chosen) == {variant for _, _, variant, _ in cells}
     for (_, _, variant, _), params in cells.items():
-        assert params.dpo.learning_rate == pytest.approx(usual * steps[chosen[variant]]), variant
+        assert params.dpo.learning_rate == steps[f"{variant}, {chosen[variant]}"], variant
 
 
 def test_the_largest_step_at_which_the_truth_never_falls_is_chosen():
@@ -68,7 +68,9 @@ def test_the_largest_step_at_which_the_truth_never_falls_is_chosen():
 
 
 def test_a_model_made_elsewhere_has_its_own_width():
-    assert {variant for _, _, variant, _ in load_study("scale", "paper").cells} == {"width 96"}
+    assert not load_study("scale", "paper").cells  # what a batch's rules ask
+    with pytest.raises(ParamsError, match="profile paper has neither: run it under tiny"):
+        Study.open("scale", "paper", [0])
 
 
 def test_the_smallest_sizes_alone_with_bases_of_fewer_rows():

@@ -55,24 +55,23 @@ def corrected_verdicts(
     by: str = "strategy",
     baseline: str = "random",
     room: Room | None = None,
+    one_family: bool = False,
 ) -> pd.DataFrame:
     """Every name of `by` against the baseline, a row a (measure, task, model, name, when), the best
     differences first in each cell; `when`: after the last round, or the mean over all rounds but
     the first (the area under the curve, a round's width being 1).
 
     The family of a correction is all rows of one measure and one `when`: all names, tasks and
-    models. `value` is the name's own mean, `difference` its paired difference; ± is half the 95 %
-    interval, `± corrected` that of all at once; `of the room` is the share of `room`, NaN unknown.
+    models; with `one_family`, those of all measures together. `value` is the name's own mean,
+    `difference` its paired difference; ± is half the 95 % interval, `± corrected` that of all at
+    once; `of the room` is the share of `room`, NaN unknown.
     """
-    rows = []
-    for measure in measures:
-        if results[measure].isna().any():
-            continue  # a true utility that nobody knows
-        own = _compared(results, measure, by, baseline)
-        for _, family in own.groupby("when", sort=False):
-            rows.append(_corrected(family, room or {}))
-    if not rows:
+    known = [m for m in measures if results[m].notna().all()]  # nobody may know a true utility
+    if not known:
         raise ValueError(f"none of {list(measures)} is known for every row of the results")
+    every = pd.concat([_compared(results, measure, by, baseline) for measure in known])
+    families = every.groupby(["when"] if one_family else ["measure", "when"], sort=False)
+    rows = [_corrected(family, room or {}) for _, family in families]
     found = pd.concat(rows, ignore_index=True).drop(columns="values")
     order = ["measure", "when", "task", "model"]
     keys = pd.Series(range(len(found))).groupby([found[key] for key in order]).transform("min")
@@ -106,9 +105,9 @@ def _corrected(family: pd.DataFrame, room: Room) -> pd.DataFrame:
         corrected_verdict(*row) for row in zip(found["difference"], found["p corrected"],
                                                strict=True)
     ]  # fmt: skip
-    if (found["measure"] == "reward").all():  # the room is one of the oracle's reward
-        cells = zip(found["task"], found["model"], strict=True)
-        found["of the room"] = found["difference"] / [room.get(cell, np.nan) for cell in cells]
+    cells = zip(found["measure"], zip(found["task"], found["model"], strict=True), strict=True)
+    rooms = [room.get(c, np.nan) if m == "reward" else np.nan for m, c in cells]
+    found["of the room"] = found["difference"] / rooms  # the room is one of the oracle's reward
     return found
 
 

@@ -1,7 +1,7 @@
-"""What was chosen on the world's tuning draw, judged on the figures' draw (Figure 18).
+"""What was chosen on the world's tuning draw, judged on seeds that nobody had run (Figure 18).
 
-The best of two dozen is partly the luckiest: where it was chosen, its difference is too good. On
-prompts and seeds that had no part in choosing it, it is not.
+The best of many is partly the luckiest: where it was chosen, its difference is too good. On seeds
+that had no part in the choice, it is not.
 """
 
 from collections.abc import Sequence
@@ -31,38 +31,40 @@ def sentence(folder: Path) -> str:
         apart = last_differences(table, measure, "strategy", BASELINE)
         cells = {f"{name_of(n)}, {task}, {model}": v for (task, model, n), v in apart.items()}
         parts.append(stands(cells, f"{WHAT[measure]}, each task and model, uncorrected", "Random"))
-    for measure in measures:
-        named = {name_of(n): values for n, values in over_cells(table, measure, BASELINE).items()}
-        parts.append(
-            stands(named, f"{WHAT[measure]}, mean over tasks and models, uncorrected", "Random")
-        )
-    seen = over_cells(table, "reward", BASELINE).values()
-    return paragraphs(*parts, power_line(seen, "reward, mean over tasks and models,"))
+        parts.append(power_line(apart.values(), f"a cell's {WORDS[measure]}"))
+    return paragraphs(*parts)
 
 
-def verdicts(table: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
-    """The corrected verdicts after the last round, a row a (strategy, measure, task, model)."""
-    found = corrected_verdicts(table, measures)
-    return found[found["when"] == WHENS[0]]
+def judged(table: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
+    """The verdicts after the last round, corrected for all cells, measures and strategies."""
+    found = corrected_verdicts(table, measures, one_family=True)
+    return found[found["when"] == WHENS[0]].reset_index(drop=True)
 
 
 def _headline(table: pd.DataFrame, measures: Sequence[str]) -> str:
-    """In how many cells each strategy is above Random, corrected for all cells and strategies."""
+    """In how many cells each strategy is above Random, and below it where it is."""
     told = []
-    for name, own in verdicts(table, measures).groupby("strategy", sort=False):
-        above = own["verdict"].str.startswith("above").groupby(own["measure"], sort=False)
-        counts = [f"{int(n.sum())} of {len(n)} in {WORDS[str(m)]}" for m, n in above]
-        told.append(f"{name_of(str(name))} in {joined(counts)}")
-    return (
-        f"**Cells above Random on {table['seed'].nunique()} seeds, corrected: {'; '.join(told)}.**"
-    )
+    for name, own in judged(table, measures).groupby("strategy", sort=False):
+        counts = []
+        for measure, cells in own.groupby("measure", sort=False):
+            above, below = (cells["verdict"].eq(f"{w} Random").sum() for w in ("above", "below"))
+            also = f" (below in {below})" if below else ""
+            counts.append(f"{above} of {len(cells)} cells in {WORDS[str(measure)]}{also}")
+        told.append(f"{name_of(str(name))} ended above Random in {joined(counts)}")
+    return f"**On {table['seed'].nunique()} seeds, corrected: {'; '.join(told)}.**"
 
 
 def _over_all_cells(table: pd.DataFrame, measures: Sequence[str]) -> str:
-    """The same over all cells at once, one number a seed."""
-    pooled = pooled_verdicts(table, measures)
-    counts = {}
-    for name, own in pooled.groupby("strategy", sort=False):
-        rows = zip(own["measure"], own["verdict"], strict=True)
-        counts[name_of(str(name))] = joined([f"{verdict} in {WORDS[m]}" for m, verdict in rows])
-    return itemised(counts, "Over all tasks and models at once, corrected")
+    """All tasks and models at once: one number a seed, corrected for measures and strategies."""
+    rows = pooled_verdicts(table, measures).to_dict("records")
+    found = {
+        f"{name_of(row['strategy'])}, {WORDS[row['measure']]}": (
+            f"{row['mean']:+.2f} ± {row['±']:.2f}, {row['verdict']}"
+        )
+        for row in rows
+    }
+    seen = over_cells(table, "reward", BASELINE).values()
+    power = power_line(seen, "that mean's reward")
+    return paragraphs(
+        itemised(found, "Mean over tasks and models, difference to Random, corrected"), power
+    )

@@ -4,6 +4,8 @@ whose picks push the right way.
 
 from __future__ import annotations
 
+import itertools
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
@@ -78,18 +80,18 @@ def reward_by_kl(sizes: pd.DataFrame, title: str) -> Figure:
     return _with_legend(figure, title, "a small point a seed, a large one their mean")
 
 
-def alignments(means: pd.Series, ax: Axes | None = None) -> Axes:
+def alignments(means: pd.Series, title: str, ax: Axes | None = None) -> Axes:
     """Whose labels would push the policy the right way: a point a (strategy, task, model), the best
-    strategy on top. means: of `mean_alignments`.
+    on top. means: of `mean_alignments`.
     """
     ax = ax or plt.subplots(figsize=(7.0, 4.2), layout="constrained")[1]
     order = means.groupby(level="strategy").mean().sort_values().index
-    cells = means.groupby(level=["task", "model"], sort=False)
-    for (task, model), marker in zip(cells.groups, "os^D", strict=False):
+    cells = means.groupby(level=["task", "model"], sort=False).groups
+    for (task, model), marker in zip(cells, itertools.cycle("os^DvP*X")):
         own = means.xs((task, model), level=("task", "model"))[order]
         ax.plot(own, range(len(own)), marker, label=f"{task}, {model}", alpha=0.8)
     ax.set_yticks(range(len(order)), [plots.LABELS.get(name, name) for name in order])
-    ax.set(xlabel="cosine of a batch's push and the direction that raises the reward")
+    ax.set(xlabel="cosine of a batch's push and the direction that raises the reward", title=title)
     ax.axvline(0, color="#777777", linewidth=0.8)
     ax.legend(frameon=False)
     return ax

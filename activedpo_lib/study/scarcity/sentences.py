@@ -82,15 +82,20 @@ def the_room(folder: Path) -> str:
 
 
 def _pushes(folder: Path) -> str:
-    """Whose picks push the right way, where it was measured; else ""."""
+    """Whose picks push the right way, where it was measured; else "". One number a seed: the mean
+    over tasks, models and rounds.
+    """
     if not (folder / "fig16_room_alignment.csv").is_file():
         return ""
     table = saved_table(folder, "fig16_room_alignment")
-    means = table.groupby("strategy")["alignment"].mean().sort_values(ascending=False)
-    return itemised(
-        {name_of(str(strategy)): plain(value) for strategy, value in means.items()},
-        "How nearly a batch's labels push the policy along the direction that raises the reward "
-        "(cosine, mean over tasks, models, rounds and seeds)",
+    means = table.groupby(["seed", "strategy"])["alignment"].mean().unstack()
+    apart = means.drop(columns="random").sub(means["random"], axis=0)
+    order = apart.mean().sort_values(ascending=False).index
+    return stands(
+        {name_of(str(strategy)): apart[strategy].to_numpy() for strategy in order},
+        "Cosine of a batch's push with the direction that raises the reward "
+        f"(Random: {plain(means['random'].mean())})",
+        "Random",
     )
 
 
