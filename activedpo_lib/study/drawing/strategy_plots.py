@@ -44,7 +44,7 @@ def all_strategies(found: pd.DataFrame, title: str, room: Room | None = None) ->
             ax.set_xlabel(f"difference in {plots.AXES[measure].removeprefix('mean ')}")
     _legend(figure, axes[0, 0], bool(room))
     seeds = found["seeds"].min()
-    wide = "intervals simultaneous (95 %), cut at the frame"
+    wide = "intervals simultaneous (95 %)" + ", cut at the frame" * (len(order) > 2)
     note = f"mean over {seeds} seeds, {wide}" if seeds > 1 else "one seed"
     figure.suptitle(f"{title}\n{note}", fontsize="medium")
     return figure
@@ -68,9 +68,13 @@ def _panel(own: pd.DataFrame, order: list[str], ax: Axes, room: float | None) ->
     ax.axvline(0, color="black", linewidth=1)
     if room is not None:
         ax.axvline(room, color="black", linestyle=":", linewidth=0.8)
-    # With few seeds the intervals are far wider than all differences: the frame cuts them.
-    shown = np.abs([*last["difference"], *mean["difference"], room or 0.0]).max()
-    ax.set_xlim(-REACH * shown, REACH * shown)
+    # Of many strategies on few seeds the intervals are far wider than all differences: the frame
+    # cuts them. Those of one or two are shown whole.
+    reach = REACH * np.abs([*last["difference"], *mean["difference"], room or 0.0]).max()
+    if len(order) < 3:
+        ends = last["difference"].abs() + last["± corrected"]
+        reach = np.nanmax([reach, *(1.05 * ends)])
+    ax.set_xlim(-reach, reach)
     ax.set_yticks(range(len(order)), [plots.LABELS.get(name, name) for name in order])
     ax.set_ylim(len(order) - 0.4, -0.6)  # the best on top
 
