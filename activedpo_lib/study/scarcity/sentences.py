@@ -136,7 +136,7 @@ def _further(folder: Path) -> str:
         return ""
     moved = over_cells(sizes[sizes["variant"] == "oracle"], "kl", "random")
     further = [name_of(strategy) for strategy, values in moved.items() if sign(values) == 1]
-    return f"; {joined(further) if further else 'none'} of them moved further than Random (KL)"
+    return f"; of them {joined(further) if further else 'none'} moved further than Random (KL)"
 
 
 def _moved(folder: Path) -> Iterator[str]:
