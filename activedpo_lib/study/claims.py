@@ -162,7 +162,7 @@ FOUND = {
     "06_label_elasticity": "Do labels limit learning here?",
     "07_room": "How much could any choice of labels gain?",
     "08_main_results": "Does ActiveDPO gain it?",
-    "25_fresh_seeds": "Does the strategy that was chosen elsewhere, on seeds that nobody had run?",
+    "25_fresh_seeds": "Does another, chosen elsewhere and judged on seeds that nobody had run?",
     "20_is_it_the_labels": "Is it the labels?",
 }
 
