@@ -54,7 +54,7 @@ rule all:
 # The minutes it takes on the built-in world, 3 seeds: the longest start first, or one core waits for it at the end.
 STUDIES = {
     "06_label_elasticity": (["elasticity"], ["fig15_label_elasticity"], 3),
-    "07_room": (["room"], ["fig16_room"], 5),
+    "07_room": (["room"], ["fig16_room"], 6),
     "10_model_dependence": (["clusters"], ["fig2_model_dependence"], 4),
     "11_normalisation": (["normalisation"], ["fig3_normalisation"], 5),
     "12_projection": (["projection"], ["fig4_projection", "fig11_projection_quality"], 4),
