@@ -64,7 +64,7 @@ STUDIES = {
     "17_what_was_picked": (["probed"], ["fig10_picks"], 2),
     "18_when_does_it_pay": (["pays", "ridge"], ["fig12_when_it_pays"], 11),
     "19_all_strategies": (["strategies"], ["fig13_all_strategies"], 42),
-    "20_is_it_the_labels": (["controls"], ["fig17_controls"], 15),
+    "20_is_it_the_labels": (["controls", "equal_kl"], ["fig17_controls"], 20),
     "21_replay": (["replay"], ["fig14_replay"], 5),
     "22_decisions": (["decisions"], ["decisions"], 6),
     "25_fresh_seeds": (["confirm"], ["fig18_fresh_seeds"], 2),

@@ -120,13 +120,33 @@ def test_how_far_a_policy_moved_is_said_beside_randoms_larger_step(tmp_path):
     assert "KL" not in sentences.is_it_the_labels(tmp_path)
     moved().to_csv(tmp_path / "fig17_controls_update_size.csv")
     said = sentences.is_it_the_labels(tmp_path)
-    assert "ActiveDPO, tldr (+1.00 ± 0.13)" in said
-    assert "Random, step x2, tldr (+1.00 ± 0.13)" in said
+    assert "ActiveDPO, tldr, llama (+1.00 ± 0.13)" in said
+    assert "Random, step x2, tldr, llama (+1.00 ± 0.13)" in said
     assert "True utility" not in said  # it is not known in this table
 
 
-def test_the_picture_of_update_sizes_leaves_out_labels_that_are_not_the_oracles():
-    figure = scarcity_plots.reward_by_kl(moved(), "a title")
-    said = {text.get_text() for text in figure.legends[0].get_texts()}
-    assert said == {"Random, usual step", "ActiveDPO, usual step", "Random, step x2"}
-    assert len(figure.axes) == 1  # the truth is not known
+def equal_kl(levels):
+    """Differences at equal KL of three seeds in two cells, by strategy."""
+    return pd.DataFrame(
+        {"task": "tldr", "model": model, "strategy": strategy, "variant": "oracle", "seed": seed,
+         "kl": 0.3, "reward": level + noise, "utility": 2 * level + noise}
+        for strategy, level in levels.items()
+        for model in ("llama", "gemma")
+        for seed, noise in enumerate((0.01, 0.0, -0.01))
+    )  # fmt: skip
+
+
+def test_what_is_gained_at_equal_kl_is_counted_with_its_correction(tmp_path):
+    ends = {"oracle": (0.5, 0.7), "own prediction": (0.3, 0.4), "coin": (0.1, 0.1)}
+    table(ends).to_csv(tmp_path / "fig17_controls.csv")
+    found = equal_kl({"activedpo": 0.5, "upper_confidence_gap": 0.0, "k_center": -0.5})
+    found.to_csv(tmp_path / "fig17_controls_equal_kl.csv")
+    said = sentences.is_it_the_labels(tmp_path).split("\n\n")
+    assert said[1] == (
+        "**At equal KL, cells above Random, corrected: "
+        "ActiveDPO in 2 of 2 in reward and 2 of 2 in true utility; "
+        "upper-confidence gap in 0 of 2 in reward and 0 of 2 in true utility; "
+        "k-center in 0 of 2 in reward (below in 2) and 0 of 2 in true utility (below in 2).**"
+    )
+    at = said.index("ActiveDPO at equal KL, true utility, difference to Random:")
+    assert "Above Random: tldr, llama (+1.00 ± 0.02)" in said[at + 1]

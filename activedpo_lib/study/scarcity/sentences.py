@@ -2,16 +2,15 @@
 the labels?
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from activedpo_lib.study.comparisons.pooled import over_cells
 from activedpo_lib.study.comparisons.power import power_line
+from activedpo_lib.study.scarcity.kl_sentences import at_equal_kl, moved
 from activedpo_lib.study.scarcity.numbers import gains, lost, room, share_lost
-from activedpo_lib.study.statistics import last_round, saved_table, sign
+from activedpo_lib.study.statistics import last_round, saved_table
 from activedpo_lib.study.wording import (
     counted,
     headline,
@@ -100,69 +99,24 @@ def _pushes(folder: Path) -> str:
 
 
 def is_it_the_labels(folder: Path) -> str:
-    """Figure 17: what answers of one's own, of a coin, and other steps leave of each gain."""
+    """Figure 17: what answers of one's own or of a coin leave of each gain, and what a strategy
+    gains at Random's distance from pi_SFT.
+    """
     table = saved_table(folder, "fig17_controls")
-    parts = []
-    for strategy in dict.fromkeys(table["strategy"]):
-        own = table[table["strategy"] == strategy]
+    parts, taught = [], {}
+    for strategy, own in table.groupby("strategy", sort=False):
         found = gains(own, "variant")
         for what, variant in (("its own predictions", "own prediction"), ("a coin", "coin")):
             cells = {name(c): -v for c, v in lost(found, variant, "oracle").items()}
             label = f"{name_of(strategy)} labelled by {what} after the first round"
             parts.append(stands(cells, label, "the oracle's labels"))
-    taught = {
-        name_of(strategy): lost(gains(own, "variant"), "own prediction", "oracle")
-        for strategy, own in table.groupby("strategy", sort=False)
-    }
-    # One number a seed: the mean over tasks and models, which share it.
-    every = {strategy: np.mean(list(found.values()), axis=0) for strategy, found in taught.items()}
+        # One number a seed: the mean over tasks and models, which share it.
+        each = lost(found, "own prediction", "oracle").values()
+        taught[name_of(strategy)] = np.mean(list(each), axis=0)
     head = (
         f"The oracle's labels end above the strategy's own predictions for "
-        f"{counted(every, 1, 'strategy', 'strategies')} ({joined(list(every))}){_further(folder)}."
+        f"{counted(taught, 1, 'strategy', 'strategies')} ({joined(list(taught))})."
     )
-    return paragraphs(headline(every, head), *parts, *_moved(folder))
-
-
-def _update_sizes(folder: Path) -> pd.DataFrame:
-    """Of a run that has measured them; else an empty table."""
-    name = "fig17_controls_update_size"
-    return saved_table(folder, name) if (folder / f"{name}.csv").is_file() else pd.DataFrame()
-
-
-def _further(folder: Path) -> str:
-    """Whether the strategies moved further from pi_SFT than Random, over all cells; "" unknown."""
-    sizes = _update_sizes(folder)
-    if sizes.empty:
-        return ""
-    moved = over_cells(sizes[sizes["variant"] == "oracle"], "kl", "random")
-    further = [name_of(strategy) for strategy, values in moved.items() if sign(values) == 1]
-    return f"; of them {joined(further) if further else 'none'} moved further than Random (KL)"
-
-
-def _moved(folder: Path) -> Iterator[str]:
-    """How far the policies moved, where it was measured: KL to pi_SFT, and Random's at its larger
-    step.
-    """
-    sizes = _update_sizes(folder)
-    if sizes.empty:
-        return
-    keys = ["task", "model", "seed"]
-    usual = sizes[sizes["variant"] == "oracle"].set_index(keys)
-    random = usual[usual["strategy"] == "random"]
-    larger = sizes[(sizes["variant"] == "step x2") & (sizes["strategy"] == "random")]
-    compared = {
-        name_of(n): own for n, own in usual.groupby("strategy", sort=False) if n != "random"
-    }
-    compared["Random, step x2"] = larger.set_index(keys)
-    for column, what in (
-        ("kl", "KL to pi_SFT (nats a response)"),
-        ("reward", "Oracle reward (logits)"),
-        ("utility", "True utility"),
-    ):
-        if sizes[column].notna().all():
-            cells = {
-                f"{name}, {task}": apart.to_numpy()
-                for name, own in compared.items()
-                for task, apart in (own[column] - random[column]).groupby(level="task", sort=False)
-            }
-            yield stands(cells, f"{what} after the last round", "Random at the usual step")
+    kept = stands(taught, "The oracle's labels, mean over tasks and models", "own predictions")
+    equal = at_equal_kl(folder)
+    return paragraphs(headline(taught, head), *equal[:1], kept, *parts, *equal[1:], *moved(folder))
