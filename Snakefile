@@ -67,7 +67,7 @@ STUDIES = {
     "20_is_it_the_labels": (["controls", "equal_kl"], ["fig17_controls"], 20),
     "21_replay": (["replay"], ["fig14_replay"], 5),
     "22_decisions": (["decisions"], ["decisions"], 6),
-    "25_fresh_seeds": (["confirm"], ["fig18_fresh_seeds"], 2),
+    "25_fresh_seeds": (["confirm", "confirm_truth"], ["fig18_fresh_seeds"], 3),
 }
 if KNOWN:
     STUDIES["13_proposition_1"] = (["proposition"], ["fig6_proposition_1"], 3)

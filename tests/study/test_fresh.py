@@ -33,6 +33,24 @@ def test_what_is_judged_has_the_settings_of_the_other_figures_and_seeds_of_its_o
     assert confirm.seeds == (40, 41)
 
 
+def test_the_second_look_is_the_one_open_comparison_on_seeds_that_the_first_had_not():
+    first, second = (Study.open(name, "tiny", range(100)) for name in ("confirm", "confirm_truth"))
+    assert {cell[:2] for cell in second.cells} == {("webgpt", "llama")}
+    for cell, params in second.cells.items():
+        assert params == first.cells[cell]
+    assert second.seeds == tuple(range(70, 170))
+
+
+def test_the_second_look_is_told_where_it_was_run(tmp_path):
+    results().to_csv(tmp_path / "fig18_fresh_seeds.csv", index=False)
+    assert "second look" not in fresh.sentence(tmp_path)
+    second = results(seeds=range(4, 9)).query("task == 'webgpt' and strategy in ('random', 'apo')")
+    second.to_csv(tmp_path / "fig18_fresh_seeds_second_look.csv", index=False)
+    said = fresh.sentence(tmp_path)
+    assert "A second look on 5 seeds of its own, true utility, difference to Random:" in said
+    assert "Above Random: APO, webgpt, llama (+0.20 ± 0.00)" in said
+
+
 def test_the_mean_over_cells_has_one_number_a_seed():
     table = results(noise=0.05)
     found = over_cells(table, "reward", "random")

@@ -26,7 +26,7 @@ def sentence(folder: Path) -> str:
     if table["seed"].nunique() < 2:
         return "**One seed: nothing is judged.**"
     measures = ["reward"] + ["utility"] * bool(table["utility"].notna().all())
-    parts = [_headline(table, measures), _over_all_cells(table, measures)]
+    parts = [_headline(table, measures), _second_look(folder), _over_all_cells(table, measures)]
     for measure in measures:
         apart = last_differences(table, measure, "strategy", BASELINE)
         cells = {f"{name_of(n)}, {task}, {model}": v for (task, model, n), v in apart.items()}
@@ -52,6 +52,19 @@ def _headline(table: pd.DataFrame, measures: Sequence[str]) -> str:
             counts.append(f"{above} of {len(cells)} cells in {WORDS[str(measure)]}{also}")
         told.append(f"{name_of(str(name))} ended above Random in {joined(counts)}")
     return f"**On {table['seed'].nunique()} seeds, corrected: {'; '.join(told)}.**"
+
+
+def _second_look(folder: Path) -> str:
+    """True utility in the cell that the first look left open, on seeds of its own; "" not run."""
+    path = folder / "fig18_fresh_seeds_second_look.csv"
+    if not path.is_file():
+        return ""
+    table = pd.read_csv(path)
+    measure = "utility" if table["utility"].notna().all() else "reward"
+    apart = last_differences(table, measure, "strategy", BASELINE)
+    cells = {f"{name_of(n)}, {task}, {model}": v for (task, model, n), v in apart.items()}
+    label = f"A second look on {table['seed'].nunique()} seeds of its own, {WORDS[measure]}"
+    return stands(cells, label, "Random")
 
 
 def _over_all_cells(table: pd.DataFrame, measures: Sequence[str]) -> str:
