@@ -24,7 +24,8 @@ RUNS = HOME / "runs" / "smoke"
 
 # Notebooks that are studies, each with figures of its own: `make test-slow`.
 STUDIES = set(FIGURES) - {"08_main_results"}
-# Hours, so a batch of its own; with small models it runs in tests/study/test_model_size.py.
+# Batches of their own. Models of four sizes take hours: with small ones it runs in
+# tests/study/test_model_size.py.
 ALONE = {"26_model_size"}
 
 
@@ -44,7 +45,8 @@ def smoke():
 
 @pytest.fixture(scope="session")
 def smoke_studies(smoke):
-    """The studies under smoke as well."""
+    """The studies under smoke as well, and Figure 18, which is a batch of its own."""
+    run_smoke("--fresh")
     return run_smoke("--studies")
 
 
@@ -122,6 +124,7 @@ STUDY_FIGURES = (
     "fig12_when_it_pays",
     "fig13_all_strategies",
     "fig14_replay",
+    "fig20_equal_kl",
     "decisions",
 )
 

@@ -14,6 +14,9 @@ from activedpo_lib.schema import MADE_HERE, Grid
 from activedpo_lib.store import HOME, try_lock
 from activedpo_lib.tasks import load_task
 
+# What takes as long as all other figures together has a target of its own.
+ALONE = {"scale": "Figure 19: models of four sizes", "fresh": "Figure 18: seeds of its own"}
+
 
 def check(profile: str, read: bool = True) -> Grid:
     """Build every cell of the profile's grid and read its data: bad input stops the batch before
@@ -82,9 +85,10 @@ def main(given: Sequence[str] | None = None) -> int:
         type=arguments.cluster,
         help="folder with Snakemake's settings for a cluster, as cluster/slurm",
     )
-    parser.add_argument(
-        "--scale", action="store_true", help="Figure 19 alone: models of four sizes, some hours"
-    )
+    for name, what in ALONE.items():
+        parser.add_argument(
+            f"--{name}", action="store_const", dest="alone", const=name, help=f"{what}, alone"
+        )
     asked = parser.parse_args(given)
     arguments.need_checkout()
     grid = check(asked.profile)
@@ -95,7 +99,7 @@ def main(given: Sequence[str] | None = None) -> int:
         f"{asked.profile}: {len(grid.tasks)} tasks x {len(grid.models)} models x "
         f"{len(grid.strategies)} strategies x {seeds} seeds; Ctrl-C stops, the same command goes on"
     )
-    target = "scale" if asked.scale else "all_figures" if asked.studies else "all"
+    target = asked.alone or ("all_figures" if asked.studies else "all")
     return run_batch(asked.profile, seeds, asked.cores, asked.cluster or "", target)
 
 

@@ -14,6 +14,7 @@ from activedpo_lib.study.comparisons.corrected import (
 )
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.probing import picks
+from activedpo_lib.study.scarcity.kl_sentences import strategies_at_equal_kl
 from activedpo_lib.study.statistics import effects, last_round, saved_table, sign
 from activedpo_lib.study.wording import (
     REWARD,
@@ -128,7 +129,9 @@ def when_it_pays(folder: Path) -> str:
 
 
 def all_strategies(folder: Path) -> str:
-    """Figure 13: every strategy against Random, corrected for the number of comparisons."""
+    """Figures 13 and 20: every strategy against Random, corrected for the number of comparisons, at
+    the same step size and at the same KL.
+    """
     table = saved_table(folder, "fig13_all_strategies")
     known = table["utility"].notna().all()
     found = corrected_verdicts(table, ("reward", "utility") if known else ("reward",))
@@ -142,7 +145,8 @@ def all_strategies(folder: Path) -> str:
     head = f"**{named} ended above Random in {both}, {where}, corrected for all comparisons.**"
     last = found[found["when"] == WHENS[0]]
     lines = [_corrected_line(own, *cell) for cell, own in _by_cell(last)]
-    return paragraphs(head, *lines, power_line(_apart(table), "reward"))
+    equal = strategies_at_equal_kl(folder)
+    return paragraphs(head, equal, *lines, power_line(_apart(table), "reward"))
 
 
 def _by_cell(found: pd.DataFrame) -> Iterable[tuple[tuple, pd.DataFrame]]:

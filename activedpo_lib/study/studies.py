@@ -42,7 +42,7 @@ FIGURES = MappingProxyType(
         "16_forgetting": ("fig9_forgetting",),
         "17_what_was_picked": ("fig10_picks",),
         "18_when_does_it_pay": ("fig12_when_it_pays",),
-        "19_all_strategies": ("fig13_all_strategies",),
+        "19_all_strategies": ("fig13_all_strategies", "fig20_equal_kl"),
         "20_is_it_the_labels": ("fig17_controls",),
         "21_replay": ("fig14_replay",),
         "22_decisions": ("decisions",),

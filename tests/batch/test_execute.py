@@ -120,7 +120,8 @@ def test_every_jobs_command_is_one_that_its_notebook_takes():
     """The engine's dry run prints what it would start: the studies' commands too."""
     command = [*engine_command("smoke", 2, "1", target="all_figures"), "--dry-run"]
     command += ["--forceall", "--printshellcmds"]
-    command.insert(command.index("all_figures"), "scale")
+    for alone in batch.ALONE:
+        command.insert(command.index("all_figures"), alone)
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     started = re.findall(r"-m activedpo_lib\.batch\.execute (.+)", told)
     assert {Path(book) for book in re.findall(r"notebooks/\d\d_\w+\.ipynb", " ".join(started))} >= {

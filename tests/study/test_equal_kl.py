@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from activedpo_lib.study.drawing import plots, scarcity_plots
-from activedpo_lib.study.scarcity.equal_kl import beyond_random, by_cell, random_reaches
+from activedpo_lib.study.drawing import kl_plots, plots
+from activedpo_lib.study.scarcity.equal_kl import beyond_random, by_cell, over_cells, random_reaches
 
 STEPS = {"step x1/2": 0.5, "usual": 1.0, "step x2": 2.0}
 START = 0.2
@@ -77,8 +77,32 @@ def test_the_picture_has_a_line_for_random_and_only_the_oracles_labels():
     plots.style()
     sizes = pd.DataFrame(strategy("activedpo", 0.1, 0.07))
     sizes = pd.concat([sizes, sizes.assign(variant="coin"), sizes.assign(variant="step x2")])
-    figure = scarcity_plots.reward_by_kl(sizes, randoms(), "a title")
+    figure = kl_plots.reward_by_kl(sizes, randoms(), "a title")
     said = {text.get_text() for text in figure.legends[0].get_texts()}
     line = "Random, steps from a half to twice the usual"
     assert said == {line, "ActiveDPO, usual step", "ActiveDPO, step x2"}
     assert len(figure.axes) == 1  # the truth is not known
+
+
+def test_the_mean_over_cells_is_one_number_a_seed_of_the_cells_that_are_known():
+    gains = {("tldr", 0): 0.2, ("webgpt", 0): 0.4, ("tldr", 1): 0.2, ("webgpt", 1): np.nan}
+    rows = [
+        {"task": task, "model": model, "strategy": "apo", "variant": "oracle", "seed": seed,
+         "reward": gain + (model == "gemma") * 0.1}
+        for (task, seed), gain in gains.items() for model in ("llama", "gemma")
+    ]  # fmt: skip
+    apart = pd.DataFrame(rows)
+    np.testing.assert_allclose(over_cells(apart, "reward")["apo"], [0.35])  # two of four: too few
+    apart.loc[(apart["seed"] == 1) & (apart["model"] == "llama"), "reward"] = 0.2
+    np.testing.assert_allclose(over_cells(apart, "reward")["apo"], [0.35, 0.7 / 3])
+    assert over_cells(apart, "reward", "step x2") == {}
+
+
+def test_the_picture_of_all_strategies_is_sorted_by_the_gain_at_equal_kl():
+    plots.style()
+    step = {"activedpo": np.array([0.1, 0.1]), "k_center": np.array([0.3, 0.3])}
+    equal = {"activedpo": np.array([0.1, 0.2]), "k_center": np.array([0.0, 0.1])}
+    figure = kl_plots.at_equal_kl({"reward": (step, equal), "utility": (step, equal)}, "a title")
+    first, second = figure.axes
+    assert [text.get_text() for text in first.get_yticklabels()] == ["ActiveDPO", "k-center"]
+    assert second.get_xlabel() != first.get_xlabel()

@@ -143,7 +143,7 @@ def test_what_is_gained_at_equal_kl_is_counted_with_its_correction(tmp_path):
     found.to_csv(tmp_path / "fig17_controls_equal_kl.csv")
     said = sentences.is_it_the_labels(tmp_path).split("\n\n")
     assert said[1] == (
-        "**At equal KL, cells above Random, corrected: "
+        "**At equal KL on 3 seeds, cells above Random, corrected: "
         "ActiveDPO in 2 of 2 in reward and 2 of 2 in true utility; "
         "upper-confidence gap in 0 of 2 in reward and 0 of 2 in true utility; "
         "k-center in 0 of 2 in reward (below in 2) and 0 of 2 in true utility (below in 2).**"

@@ -12,6 +12,7 @@ import pandas as pd
 from activedpo_lib.study.comparisons.corrected import WHENS, corrected_verdicts
 from activedpo_lib.study.comparisons.pooled import over_cells, pooled_verdicts
 from activedpo_lib.study.comparisons.power import power_line
+from activedpo_lib.study.scarcity.kl_sentences import at_equal_kl
 from activedpo_lib.study.statistics import last_differences, saved_table
 from activedpo_lib.study.wording import REWARD, itemised, joined, name_of, paragraphs, stands
 
@@ -26,7 +27,9 @@ def sentence(folder: Path) -> str:
     if table["seed"].nunique() < 2:
         return "**One seed: nothing is judged.**"
     measures = ["reward"] + ["utility"] * bool(table["utility"].notna().all())
-    parts = [_headline(table, measures), _second_look(folder), _over_all_cells(table, measures)]
+    third = at_equal_kl(folder, "fig18_fresh_seeds_equal_kl", "usual")
+    parts = [_headline(table, measures), *third, _second_look(folder)]
+    parts.append(_over_all_cells(table, measures))
     for measure in measures:
         apart = last_differences(table, measure, "strategy", BASELINE)
         cells = {f"{name_of(n)}, {task}, {model}": v for (task, model, n), v in apart.items()}

@@ -7,7 +7,6 @@ from __future__ import annotations
 import itertools
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,7 +19,6 @@ PANELS = (
     ("steps", ("usual", "half the labels", "twice the labels", "its own labels")),
     ("labels", ("step x1/2", "usual", "step x2")),
 )
-MARKS = {"oracle": "D", "step x2": "^"}  # Figure 17's variants that train on the oracle's labels
 
 
 def elasticity(table: pd.DataFrame, title: str) -> Figure:
@@ -37,7 +35,7 @@ def elasticity(table: pd.DataFrame, title: str) -> Figure:
             plots.curves(own, measure_of(table), ax, "variant", looks, x)
             ax.set(title=f"{task}, {own['model'].iloc[0]}")
             ax.set_xlabel("optimiser steps" if x == "steps" else "labels")
-    return _with_legend(figure, title, plots.seeds_note(table))
+    return with_legend(figure, title, plots.seeds_note(table))
 
 
 def controls(table: pd.DataFrame, title: str) -> Figure:
@@ -56,51 +54,7 @@ def controls(table: pd.DataFrame, title: str) -> Figure:
             own = found[found["strategy"] == name]
             plots.curves(own, measure_of(table), ax, "variant", looks)
             ax.set(title=f"{plots.LABELS.get(name, name)}: {task}, {model}")
-    return _with_legend(figure, title, plots.seeds_note(table))
-
-
-def reward_by_kl(sizes: pd.DataFrame, randoms: pd.DataFrame, title: str) -> Figure:
-    """How far each policy moved and what for: a row a measure, a column a task and model; a line
-    through Random's mean at each step size, the strategies as points with their seeds.
-
-    sizes, randoms: of `update_table`, the last round; of `sizes` only what trains on the oracle's
-    labels alone is drawn.
-    """
-    cells = list(sizes.groupby(["task", "model"], sort=False).groups)
-    measures = [name for name in (measure_of(sizes), "utility") if sizes[name].notna().all()]
-    size = (3.0 * len(cells) + 0.6, 2.9 * len(measures) + 1.1)
-    figure, axes = plt.subplots(
-        len(measures), len(cells), figsize=size, squeeze=False, layout="constrained"
-    )
-    kept = sizes[sizes["variant"].isin(MARKS) & (sizes["strategy"] != "random")]
-    for measure, row in zip(measures, axes, strict=True):
-        for (task, model), ax in zip(cells, row, strict=True):
-            for found, draw in ((randoms, _random_line), (kept, _points)):
-                draw(found[(found["task"] == task) & (found["model"] == model)], measure, ax)
-            ax.set_xscale("function", functions=(_root, np.square))
-            ax.set(title=f"{task}, {model}", ylabel=plots.AXES[measure], xlim=(0, None))
-            ax.set_xlabel("KL to pi_SFT (nats, root scale)")
-    return _with_legend(figure, title, "a small point a seed, a large one their mean")
-
-
-def _root(kl: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.maximum(0.0, kl))  # an axis asks for a little below zero too
-
-
-def _random_line(own: pd.DataFrame, measure: str, ax: Axes) -> None:
-    means = own.groupby("variant")[["kl", measure]].mean().sort_values("kl")
-    colour = plots.COLOURS["random"]
-    ax.plot(own["kl"], own[measure], ".", markersize=3, alpha=0.4, color=colour)
-    label = "Random, steps from a half to twice the usual"
-    ax.plot(means["kl"], means[measure], "o-", markersize=5, color=colour, label=label)
-
-
-def _points(own: pd.DataFrame, measure: str, ax: Axes) -> None:
-    for (name, variant), runs in own.groupby(["strategy", "variant"], sort=False):
-        look = {"color": plots.COLOURS[name], "marker": MARKS[variant], "linestyle": ""}
-        label = f"{plots.LABELS[name]}, {'usual step' if variant == 'oracle' else variant}"
-        ax.plot(runs["kl"], runs[measure], markersize=3, alpha=0.4, **look)
-        ax.plot(runs["kl"].mean(), runs[measure].mean(), markersize=8, label=label, **look)
+    return with_legend(figure, title, plots.seeds_note(table))
 
 
 def alignments(means: pd.Series, title: str, ax: Axes | None = None) -> Axes:
@@ -120,7 +74,8 @@ def alignments(means: pd.Series, title: str, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _with_legend(figure: Figure, title: str, note: str) -> Figure:
+def with_legend(figure: Figure, title: str, note: str) -> Figure:
+    """The figure with one legend of all its panels below it, a title, and a note under that."""
     entries: dict[str, object] = {}
     for ax in figure.axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):

@@ -68,3 +68,13 @@ def by_cell(
         if 2 * np.isfinite(values).sum() > len(values):
             found[cell] = values[np.isfinite(values)]
     return found
+
+
+def over_cells(apart: pd.DataFrame, measure: str, variant: str = "oracle") -> dict[str, np.ndarray]:
+    """{strategy: differences at equal KL (seeds,), a seed's mean over tasks and models}; of a seed,
+    the cells where Random went so far, and none where these are not more than half.
+    """
+    own = apart[apart["variant"] == variant]
+    runs = own.groupby(["strategy", "seed"], sort=False)[measure]
+    means = runs.mean().where(2 * runs.count() > runs.size()).dropna()
+    return {str(name): values.to_numpy() for name, values in means.groupby(level=0, sort=False)}

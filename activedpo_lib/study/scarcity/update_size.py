@@ -6,6 +6,7 @@ A gain that a longer step gives as well is no merit of the choice of labels. As 
 
 import dataclasses
 from collections.abc import Container
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -63,14 +64,17 @@ def held_out_comparisons(run: Run) -> tuple[Comparison, ...]:
     return load_task(task, run.params.evaluation.prompts).held_out[:MOST_COMPARISONS]
 
 
-def update_sizes(run: Run, wanted: Container[int] | None = None) -> list[dict[str, float]]:
+def update_sizes(
+    run: Run, wanted: Container[int] | None = None, held_out: bool = True
+) -> list[dict[str, float]]:
     """One row for each round of a finished run, or for those in `wanted`: how far, and what for.
 
     change_norm: see above; kl, kl_error: `kl_to_sft` on responses to the evaluation prompts;
     accuracy: the share of held-out comparisons on which the implicit reward agrees with the human,
-    ties half (so a half in round 0); nll: its mean -log sigma(r_w - r_l), nats.
+    ties half (so a half in round 0); nll: its mean -log sigma(r_w - r_l), nats; both only where
+    `held_out`, which takes as long as all else.
     """
-    held_out, budget = held_out_comparisons(run), run.params.selection.token_budget
+    asked, budget = held_out_comparisons(run) if held_out else (), run.params.selection.token_budget
     plain = dataclasses.replace(run.params.generation, temperature=1.0, top_k=0, top_p=1.0)
     asking = dataclasses.replace(run, params=dataclasses.replace(run.params, generation=plain))
     rows = []
@@ -78,26 +82,33 @@ def update_sizes(run: Run, wanted: Container[int] | None = None) -> list[dict[st
         if wanted is not None and t not in wanted:
             continue
         kl, error = kl_to_sft(policy, evaluation_responses(asking, policy), budget)
-        beta = run.params.dpo.beta
-        rewards = held_out_rewards(policy, run.tokenizer, held_out, beta, budget)
-        said = agreement(rewards)
-        rows.append(
-            {"round": t, "change_norm": change_norm(policy), "kl": kl, "kl_error": error}
-            | {"accuracy": said["agreement"], "nll": said["nll"]}
-        )
+        row = {"round": t, "change_norm": change_norm(policy), "kl": kl, "kl_error": error}
+        if asked:
+            beta = run.params.dpo.beta
+            said = agreement(held_out_rewards(policy, run.tokenizer, asked, beta, budget))
+            row |= {"accuracy": said["agreement"], "nll": said["nll"]}
+        rows.append(row)
     return rows
 
 
 def update_table(
-    study: Study, results: pd.DataFrame, wanted: Container[int] | None = None
+    study: Study,
+    results: pd.DataFrame,
+    wanted: Container[int] | None = None,
+    variants: Container[str] | None = None,
+    held_out: bool = True,
 ) -> pd.DataFrame:
-    """`update_sizes` of all runs of a study beside `results`' labels and reward (in a replay, the
-    agreement), a row a round; a ceiling stands there by the name that `results` gives it.
+    """`update_sizes` of all runs of a study, or of some variants', beside `results`' labels and
+    reward (in a replay, the agreement), a row a round; a ceiling stands there by the name that
+    `results` gives it.
     """
+    kept = {
+        cell: own for cell, own in study.cells.items() if variants is None or cell[2] in variants
+    }
     rows = []
-    for cell, run in study.runs():
+    for cell, run in dataclasses.replace(study, cells=MappingProxyType(kept)).runs():
         named = cell | {"strategy": run.params.chooser}
-        rows += [named | row for row in update_sizes(run, wanted)]
+        rows += [named | row for row in update_sizes(run, wanted, held_out)]
     keys = [*NAMES, "seed", "round"]
     measures = [name for name in ("reward", "utility", "agreement") if name in results]
     return pd.DataFrame(rows).merge(results[[*keys, "labels", *measures]], on=keys)

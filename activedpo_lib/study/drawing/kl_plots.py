@@ -1,0 +1,95 @@
+"""Rewards beside the distance from pi_SFT: Figure 17's second part, and Figure 20."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from activedpo_lib.method.formulas import interval
+from activedpo_lib.study.drawing import plots
+from activedpo_lib.study.drawing.scarcity_plots import with_legend
+from activedpo_lib.study.scarcity.numbers import measure_of
+
+# Variants that train on the oracle's labels, the usual step first.
+MARKS = {"oracle": "D", "usual": "D", "step x2": "^"}
+Gains = Mapping[str, np.ndarray]  # strategy: differences to Random (seeds,)
+
+
+def reward_by_kl(sizes: pd.DataFrame, randoms: pd.DataFrame, title: str) -> Figure:
+    """How far each policy moved and what for: a row a measure, a column a task and model; a line
+    through Random's mean at each step size, the strategies as points with their seeds.
+
+    sizes, randoms: of `update_table`, the last round; of `sizes` only what trains on the oracle's
+    labels alone is drawn.
+    """
+    cells = list(sizes.groupby(["task", "model"], sort=False).groups)
+    measures = [name for name in (measure_of(sizes), "utility") if sizes[name].notna().all()]
+    size = (3.0 * len(cells) + 0.6, 2.9 * len(measures) + 1.1)
+    figure, axes = plt.subplots(
+        len(measures), len(cells), figsize=size, squeeze=False, layout="constrained"
+    )
+    kept = sizes[sizes["variant"].isin(MARKS) & (sizes["strategy"] != "random")]
+    for measure, row in zip(measures, axes, strict=True):
+        for (task, model), ax in zip(cells, row, strict=True):
+            for found, draw in ((randoms, _random_line), (kept, _points)):
+                draw(found[(found["task"] == task) & (found["model"] == model)], measure, ax)
+            ax.set_xscale("function", functions=(_root, np.square))
+            ax.set(title=f"{task}, {model}", ylabel=plots.AXES[measure], xlim=(0, None))
+            ax.set_xlabel("KL to pi_SFT (nats, root scale)")
+    return with_legend(figure, title, "a small point a seed, a large one their mean")
+
+
+def _root(kl: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.maximum(0.0, kl))  # an axis asks for a little below zero too
+
+
+def _random_line(own: pd.DataFrame, measure: str, ax: Axes) -> None:
+    means = own.groupby("variant")[["kl", measure]].mean().sort_values("kl")
+    colour = plots.COLOURS["random"]
+    ax.plot(own["kl"], own[measure], ".", markersize=3, alpha=0.4, color=colour)
+    label = "Random, steps from a half to twice the usual"
+    ax.plot(means["kl"], means[measure], "o-", markersize=5, color=colour, label=label)
+
+
+def _points(own: pd.DataFrame, measure: str, ax: Axes) -> None:
+    for (name, variant), runs in own.groupby(["strategy", "variant"], sort=False):
+        look = {"color": plots.COLOURS[name], "marker": MARKS[variant], "linestyle": ""}
+        label = f"{plots.LABELS[name]}, {variant if variant.startswith('step') else 'usual step'}"
+        ax.plot(runs["kl"], runs[measure], markersize=3, alpha=0.4, **look)
+        ax.plot(runs["kl"].mean(), runs[measure].mean(), markersize=8, label=label, **look)
+
+
+def at_equal_kl(found: Mapping[str, tuple[Gains, Gains]], title: str) -> Figure:
+    """Figure 20: a panel a measure, a row a strategy; hollow, its difference to Random at the same
+    step size; filled, with its 95 % interval, at the same KL. The best at the same KL on top.
+
+    found: measure: (at the same step, at the same KL), means over tasks and models.
+    """
+    first = next(iter(found.values()))[1]
+    order = sorted(first, key=lambda name: first[name].mean(), reverse=True)
+    figure, axes = plt.subplots(
+        1, len(found), sharey=True, squeeze=False, layout="constrained",
+        figsize=(1.8 + 3.6 * len(found), 0.24 * len(order) + 1.5),
+    )  # fmt: skip
+    for ax, (measure, (step, kl)) in zip(axes[0], found.items(), strict=True):
+        for at, name in enumerate(order):
+            mean, half = interval(kl[name])
+            ends = (step[name].mean(), mean)
+            ax.plot(ends, (at, at), color="#bbbbbb", linewidth=1)
+            ax.errorbar(
+                mean, at, xerr=np.nan_to_num(half), fmt="o", color="#0072B2", capsize=2,
+                linewidth=1, markersize=5, label="at the same KL",
+            )  # fmt: skip
+            ax.plot(ends[0], at, "o", mfc="white", mec="black", label="at the same step size")
+        ax.axvline(0, color="black", linewidth=1)
+        ax.set_xlabel(f"difference in {plots.AXES[measure].removeprefix('mean ')}")
+        ax.set_yticks(range(len(order)), [plots.LABELS.get(name, name) for name in order])
+        ax.set_ylim(len(order) - 0.4, -0.6)
+    seeds = max(len(values) for values in first.values())
+    note = f"mean over tasks and models, {seeds} seeds, 95 % interval"
+    return with_legend(figure, title, note if seeds > 1 else "one seed")
