@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
 from activedpo_lib.method.formulas import interval
 from activedpo_lib.study.drawing import plots
@@ -39,21 +41,24 @@ def reward_by_kl(sizes: pd.DataFrame, randoms: pd.DataFrame, title: str) -> Figu
             for found, draw in ((randoms, _random_line), (kept, _points)):
                 draw(found[(found["task"] == task) & (found["model"] == model)], measure, ax)
             ax.set_xscale("function", functions=(_root, np.square))
+            ax.xaxis.set_major_locator(MaxNLocator(4))
             ax.set(title=f"{task}, {model}", ylabel=plots.AXES[measure], xlim=(0, None))
             ax.set_xlabel("KL to pi_SFT (nats, root scale)")
-    return with_legend(figure, title, "a small point a seed, a large one their mean")
+    return with_legend(
+        figure, title, "a small point a seed, a large one the mean of their roots"
+    )
 
 
-def _root(kl: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.maximum(0.0, kl))  # an axis asks for a little below zero too
+def _root(kl: ArrayLike) -> np.ndarray:
+    return np.sqrt(np.maximum(0.0, kl))  # an axis, and an estimate, may be a little below zero
 
 
 def _random_line(own: pd.DataFrame, measure: str, ax: Axes) -> None:
-    means = own.groupby("variant")[["kl", measure]].mean().sort_values("kl")
-    colour = plots.COLOURS["random"]
+    means = own.assign(kl=_root(own["kl"])).groupby("variant")[["kl", measure]].mean()
+    means, colour = means.sort_values("kl"), plots.COLOURS["random"]
     ax.plot(own["kl"], own[measure], ".", markersize=3, alpha=0.4, color=colour)
     label = "Random, steps from a half to twice the usual"
-    ax.plot(means["kl"], means[measure], "o-", markersize=5, color=colour, label=label)
+    ax.plot(means["kl"] ** 2, means[measure], "o-", markersize=5, color=colour, label=label)
 
 
 def _points(own: pd.DataFrame, measure: str, ax: Axes) -> None:
@@ -61,7 +66,8 @@ def _points(own: pd.DataFrame, measure: str, ax: Axes) -> None:
         look = {"color": plots.COLOURS[name], "marker": MARKS[variant], "linestyle": ""}
         label = f"{plots.LABELS[name]}, {variant if variant.startswith('step') else 'usual step'}"
         ax.plot(runs["kl"], runs[measure], markersize=3, alpha=0.4, **look)
-        ax.plot(runs["kl"].mean(), runs[measure].mean(), markersize=8, label=label, **look)
+        middle = _root(runs["kl"]).mean() ** 2  # a mean of the KL would be its largest seed's
+        ax.plot(middle, runs[measure].mean(), markersize=8, label=label, **look)
 
 
 def at_equal_kl(found: Mapping[str, tuple[Gains, Gains]], title: str) -> Figure:
