@@ -70,9 +70,9 @@ STUDIES = {
 }
 if KNOWN:
     STUDIES["13_proposition_1"] = (["proposition"], ["fig6_proposition_1"], 3)
-# As long as all others together: `make fresh` and `make scale` alone.
+# With targets of their own: `make fresh` and `make scale`.
 ALONE = {
-    "25_fresh_seeds": (["confirm", "confirm_truth", "confirm_equal_kl", "equal_kl"], ["fig18_fresh_seeds"], 120),
+    "25_fresh_seeds": (["confirm", "confirm_truth", "confirm_equal_kl", "equal_kl"], ["fig18_fresh_seeds"], 10),
     "26_model_size": (["scale_tuning", "scale"], ["fig19_model_size"], 240),
 }
 def study_key(names):

@@ -14,8 +14,14 @@ from activedpo_lib.schema import MADE_HERE, Grid
 from activedpo_lib.store import HOME, try_lock
 from activedpo_lib.tasks import load_task
 
-# What takes as long as all other figures together has a target of its own.
-ALONE = {"scale": "Figure 19: models of four sizes", "fresh": "Figure 18: seeds of its own"}
+# What is made rarely, or takes hours, has a target of its own: (what it is, its studies).
+ALONE = {
+    "scale": ("Figure 19: models of four sizes", {"scale", "scale_tuning"}),
+    "fresh": (
+        "Figure 18: seeds of its own",
+        {"confirm", "confirm_truth", "confirm_equal_kl"},
+    ),
+}
 
 
 def check(profile: str, read: bool = True) -> Grid:
@@ -85,8 +91,9 @@ def main(given: Sequence[str] | None = None) -> int:
         type=arguments.cluster,
         help="folder with Snakemake's settings for a cluster, as cluster/slurm",
     )
-    for name, what in ALONE.items():
-        parser.add_argument(
+    alone = parser.add_mutually_exclusive_group()
+    for name, (what, _) in ALONE.items():
+        alone.add_argument(
             f"--{name}", action="store_const", dest="alone", const=name, help=f"{what}, alone"
         )
     asked = parser.parse_args(given)

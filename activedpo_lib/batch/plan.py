@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from activedpo_lib.batch import arguments
-from activedpo_lib.batch.batch import check
+from activedpo_lib.batch.batch import ALONE, check
 from activedpo_lib.batch.jobs import batch_jobs, grid_runs
 from activedpo_lib.batch.quantities import byte_size, duration, two_digits
 from activedpo_lib.params import load_grid
@@ -23,11 +23,11 @@ Sized = list[tuple[Params, int, Sizes]]
 
 
 def study_runs(profile: str, seeds: int) -> list[Run]:
-    """Every (params, seed) of the studies, those of the grid among them, each once; Figure 2's
-    subsets count as one more.
+    """Every (params, seed) of the studies of `make all-figures`, those of the grid among them, each
+    once; Figure 2's subsets count as one more.
     """
-    found = {}
-    for name in study_names():
+    found, alone = {}, {name for _, names in ALONE.values() for name in names}
+    for name in sorted(set(study_names()) - alone):
         study = load_study(name, profile)
         for params in study.cells.values():
             found |= {(params.digest(), seed): (params, seed) for seed in range(seeds)}

@@ -171,10 +171,14 @@ class Study:
         from activedpo_lib.runs.checkpoints import provenances  # brings torch
 
         digests = {study.name: study.digests() for study in studies}
-        every = {digest for found in digests.values() for digest in found.values()}
+        made: dict[tuple[int, ...], set[str]] = {}  # of the runs with these seeds
+        for study in studies:
+            made.setdefault(study.seeds, set()).update(digests[study.name].values())
         about = {"notebook": made_by(name), "profile": self.profile, "where": self.where}
-        runs = {"runs": provenances(self.root, every, self.seeds)}
-        return about | provenance(digests, list(self.seeds)) | runs
+        own = {study.name: list(study.seeds) for study in studies if study.seeds != self.seeds}
+        runs = [by for seeds, keys in made.items() for by in provenances(self.root, keys, seeds)]
+        said = provenance(digests, list(self.seeds))
+        return about | said | {"other_seeds": own, "runs": runs}
 
 
 def place(known: bool, profile: Path | str) -> str:

@@ -1,14 +1,24 @@
-"""Equal KL: against a made-up law of what a policy gains for its distance, known in closed form."""
+"""Equal KL: against made-up laws of what a policy gains for its distance, known in closed form."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from activedpo_lib.study.drawing import kl_plots, plots
-from activedpo_lib.study.scarcity.equal_kl import beyond_random, by_cell, over_cells, random_reaches
+from activedpo_lib.study.scarcity import kl_sentences
+from activedpo_lib.study.scarcity.equal_kl import (
+    AT_STEP,
+    PLACEBO,
+    beyond_random,
+    by_cell,
+    over_cells,
+    random_reaches,
+)
+from activedpo_lib.study.statistics import sign
+from activedpo_lib.study.studies import Study
 
-STEPS = {"step x1/2": 0.5, "usual": 1.0, "step x2": 2.0}
-START = 0.2
+STEPS = {"step x1/2": 0.5, "usual": 1.0, "step x1.4": 1.4, "step x2": 2.0}
+START, CELL = 0.2, ("tldr", "llama")
 
 
 def row(strategy, variant, seed, kl, reward):
@@ -34,6 +44,10 @@ def strategy(name, kl, more, seeds=(0, 1, 2)):
     return [row(name, "oracle", s, kl, worth(kl, s) + more) for s in seeds]
 
 
+def apart(*rows):
+    return beyond_random(pd.DataFrame([*rows]), randoms(), starts(), ["reward"])
+
+
 def test_between_two_runs_the_law_is_found_again():
     kl, reached = np.array([0.64, 0.04, 0.16]), np.array([1.0, 0.4, 0.6])
     assert random_reaches(kl, reached, START, 0.36) == pytest.approx(0.8)
@@ -43,34 +57,103 @@ def test_between_two_runs_the_law_is_found_again():
 
 
 def test_a_strategy_that_only_moves_further_is_level_and_a_better_one_is_not():
-    sizes = pd.DataFrame([*strategy("k_center", 0.4, 0.0), *strategy("activedpo", 0.1, 0.07)])
-    sizes = pd.concat([sizes, randoms()])  # Random's own rows are no strategy's
-    apart = beyond_random(sizes, randoms(), starts(), ["reward"])
-    assert set(apart["strategy"]) == {"k_center", "activedpo"}
-    cell = ("tldr", "llama")
-    np.testing.assert_allclose(by_cell(apart, "k_center", "reward")[cell], 0.0, atol=1e-12)
-    np.testing.assert_allclose(by_cell(apart, "activedpo", "reward")[cell], 0.07)
+    sizes = [*strategy("k_center", 0.4, 0.0), *strategy("activedpo", 0.1, 0.07)]
+    found = beyond_random(
+        pd.concat([pd.DataFrame(sizes), randoms()]), randoms(), starts(), ["reward"]
+    )
+    assert set(found["strategy"]) == {"k_center", "activedpo", PLACEBO}  # Random is no strategy
+    np.testing.assert_allclose(by_cell(found, "k_center", "reward")[CELL], 0.0, atol=1e-12)
+    np.testing.assert_allclose(by_cell(found, "activedpo", "reward")[CELL], 0.07)
     # At equal steps the one that moves further would have looked the better one.
-    usual = randoms().query("variant == 'usual'")["reward"].mean()
-    means = sizes.groupby("strategy")["reward"].mean()
-    assert means["k_center"] - usual > means["activedpo"] - usual
+    means = found.groupby("strategy")["reward" + AT_STEP].mean()
+    assert means["k_center"] > 0 > means["activedpo"]
+    usual = worth(0.16, np.arange(3)).mean()
+    assert means["k_center"] == pytest.approx(worth(0.4, np.arange(3)).mean() - usual)
 
 
-def test_where_random_did_not_go_nothing_is_said():
+def test_the_placebo_is_nothing_on_a_straight_law_and_the_bend_on_a_curved_one():
+    found = apart(*strategy("activedpo", 0.1, 0.07))
+    np.testing.assert_allclose(by_cell(found, PLACEBO, "reward")[CELL], 0.0, atol=1e-12)
+    root = np.sqrt(randoms()["kl"])
+    bent = randoms().assign(reward=START + root - 0.5 * root**2)
+    sizes = pd.DataFrame(strategy("activedpo", 0.25, 0.0))
+    sizes["reward"] = START + 0.5 - 0.5 * 0.25  # on Random's curve: no merit at all
+    found = beyond_random(sizes, bent, starts(), ["reward"])
+    placebo = by_cell(found, PLACEBO, "reward")[CELL]
+    gained = by_cell(found, "activedpo", "reward")[CELL]
+    # The usual root KL is 0.4; held out, its neighbours are 0.2 and 0.56: (b - x)(x - a) / 2.
+    np.testing.assert_allclose(placebo, 0.5 * (0.56 - 0.4) * (0.4 - 0.2))
+    assert (gained > 0).all()
+    assert (gained < placebo).all()
+
+
+def test_noise_alone_is_not_above_random():
+    """Runs and KLs with noise, every strategy as good as Random: few intervals miss zero."""
+    rng, missed, draws = np.random.default_rng(0), 0, 200
+    for _ in range(draws):
+        noisy = randoms(range(10))
+        noisy["kl"] *= rng.lognormal(0, 0.3, len(noisy))
+        noisy["reward"] += rng.normal(0, 0.05, len(noisy))
+        same = [row("apo", "oracle", s, 0.16, worth(0.16, s)) for s in range(10)]
+        same = pd.DataFrame(same)
+        same["kl"] *= rng.lognormal(0, 0.3, len(same))
+        same["reward"] += rng.normal(0, 0.05, len(same))
+        found = beyond_random(same, noisy, starts(range(10)), ["reward"])
+        missed += sign(by_cell(found, "apo", "reward")[CELL]) == 1
+    assert missed / draws < 0.06  # 2.5 % would be exact
+
+
+def test_where_random_did_not_go_nothing_is_said_and_the_comparison_still_counts():
     far = [*strategy("k_center", 0.9, 0.0, (0, 1)), *strategy("k_center", 0.3, 0.1, (2,))]
-    apart = beyond_random(pd.DataFrame(far), randoms(), starts(), ["reward"])
-    assert apart["reward"].isna().tolist() == [True, True, False]
-    assert by_cell(apart, "k_center", "reward") == {}
+    found = apart(*far)
+    own = found[found["strategy"] == "k_center"]
+    assert own["reward"].isna().tolist() == [True, True, False]
+    assert len(by_cell(found, "k_center", "reward")[CELL]) == 0
+    compared = kl_sentences.compared(found, "oracle")
+    assert set(kl_sentences.judged(compared).values()) == {kl_sentences.NOT_JUDGED}
     near = [*strategy("k_center", 0.9, 0.0, (0,)), *strategy("k_center", 0.3, 0.1, (1, 2))]
-    apart = beyond_random(pd.DataFrame(near), randoms(), starts(), ["reward"])
-    found = by_cell(apart, "k_center", "reward")[("tldr", "llama")]
-    np.testing.assert_allclose(found, [0.1, 0.1])
+    np.testing.assert_allclose(by_cell(apart(*near), "k_center", "reward")[CELL], [0.1, 0.1])
+
+
+def test_what_cannot_be_judged_makes_the_others_stricter():
+    values = np.array([0.05, 0.09, 0.02, 0.06])
+    alone = {("apo", "reward", "tldr", "llama"): values}
+    assert set(kl_sentences.judged(alone).values()) == {"above Random"}
+    many = alone | {("apo", "reward", "tldr", str(at)): values[:0] for at in range(9)}
+    assert kl_sentences.judged(many)["apo", "reward", "tldr", "llama"] == "level"
 
 
 def test_a_seed_that_random_was_not_run_with_is_an_error():
-    sizes = pd.DataFrame(strategy("activedpo", 0.1, 0.07, (7,)))
     with pytest.raises(ValueError, match=r"\('tldr', 'llama', 7\).*give its seeds"):
-        beyond_random(sizes, randoms(), starts(), ["reward"])
+        apart(*strategy("activedpo", 0.1, 0.07, (7,)))
+
+
+def test_the_third_look_is_the_one_that_was_announced():
+    third = Study.open("confirm_equal_kl", "tiny", range(20))
+    assert third.seeds == tuple(range(170, 190))
+    assert {cell[3] for cell in third.cells} == {"activedpo"}
+    every = Study.open("strategies", "tiny")
+    assert {cell[:2] for cell in third.cells} == {cell[:2] for cell in every.cells}
+    for cell, params in third.cells.items():
+        assert params == every.cells[cell]
+
+
+def test_the_mean_over_cells_is_one_number_a_seed_of_the_cells_that_are_known():
+    gains = {("tldr", 0): 0.2, ("webgpt", 0): 0.4, ("tldr", 1): 0.2, ("webgpt", 1): np.nan}
+    rows = [
+        {"task": task, "model": model, "strategy": "apo", "variant": "oracle", "seed": seed,
+         "reward": gain + (model == "gemma") * 0.1, "reward_at_step": 1.0 + (task == "tldr")}
+        for (task, seed), gain in gains.items() for model in ("llama", "gemma")
+    ]  # fmt: skip
+    found = pd.DataFrame(rows)
+    step, kl = over_cells(found, "reward")["apo"]
+    np.testing.assert_allclose(kl, [0.35])  # of seed 1 two of four: too few
+    np.testing.assert_allclose(step, [1.5])
+    found.loc[(found["seed"] == 1) & (found["model"] == "llama"), "reward"] = 0.2
+    step, kl = over_cells(found, "reward")["apo"]
+    np.testing.assert_allclose(kl, [0.35, 0.7 / 3])
+    np.testing.assert_allclose(step, [1.5, 5 / 3])  # of the same three runs
+    assert over_cells(found, "reward", "step x2") == {}
 
 
 def test_the_picture_has_a_line_for_random_and_only_the_oracles_labels():
@@ -84,25 +167,26 @@ def test_the_picture_has_a_line_for_random_and_only_the_oracles_labels():
     assert len(figure.axes) == 1  # the truth is not known
 
 
-def test_the_mean_over_cells_is_one_number_a_seed_of_the_cells_that_are_known():
-    gains = {("tldr", 0): 0.2, ("webgpt", 0): 0.4, ("tldr", 1): 0.2, ("webgpt", 1): np.nan}
-    rows = [
-        {"task": task, "model": model, "strategy": "apo", "variant": "oracle", "seed": seed,
-         "reward": gain + (model == "gemma") * 0.1}
-        for (task, seed), gain in gains.items() for model in ("llama", "gemma")
-    ]  # fmt: skip
-    apart = pd.DataFrame(rows)
-    np.testing.assert_allclose(over_cells(apart, "reward")["apo"], [0.35])  # two of four: too few
-    apart.loc[(apart["seed"] == 1) & (apart["model"] == "llama"), "reward"] = 0.2
-    np.testing.assert_allclose(over_cells(apart, "reward")["apo"], [0.35, 0.7 / 3])
-    assert over_cells(apart, "reward", "step x2") == {}
+def test_a_replays_agreement_is_drawn_and_told_too():
+    names = {"reward": "agreement"}
+    sizes = pd.DataFrame(strategy("activedpo", 0.1, 0.07)).drop(columns="utility")
+    curve, start = (t.drop(columns="utility").rename(columns=names) for t in (randoms(), starts()))
+    sizes = sizes.rename(columns=names)
+    assert len(kl_plots.reward_by_kl(sizes, curve, "a title").axes) == 1
+    found = beyond_random(sizes, curve, start, ["agreement"])
+    keys = kl_sentences.compared(found, "oracle")
+    assert set(keys) == {("activedpo", "agreement", *CELL)}
 
 
 def test_the_picture_of_all_strategies_is_sorted_by_the_gain_at_equal_kl():
     plots.style()
-    step = {"activedpo": np.array([0.1, 0.1]), "k_center": np.array([0.3, 0.3])}
-    equal = {"activedpo": np.array([0.1, 0.2]), "k_center": np.array([0.0, 0.1])}
-    figure = kl_plots.at_equal_kl({"reward": (step, equal), "utility": (step, equal)}, "a title")
-    first, second = figure.axes
-    assert [text.get_text() for text in first.get_yticklabels()] == ["ActiveDPO", "k-center"]
+    gains = {
+        "activedpo": (np.array([0.1, 0.1]), np.array([0.1, 0.2])),
+        "k_center": (np.array([0.3]), np.array([0.05])),
+    }
+    first, second = kl_plots.at_equal_kl({"reward": gains, "utility": gains}, "a title").axes
+    told = [text.get_text() for text in first.get_yticklabels()]
+    assert told == ["ActiveDPO", "k-center (1 of 2 seeds)"]
     assert second.get_xlabel() != first.get_xlabel()
+    with pytest.raises(ValueError, match="nothing can be compared"):
+        kl_plots.at_equal_kl({"reward": {}}, "a title")

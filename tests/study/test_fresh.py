@@ -2,12 +2,17 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 from scipy.stats import ttest_1samp
 
 from activedpo_lib.method.formulas import interval
+from activedpo_lib.store import read_json
 from activedpo_lib.study.comparisons import fresh
 from activedpo_lib.study.comparisons.pooled import over_cells, pooled_verdicts
+from activedpo_lib.study.drawing import plots
 from activedpo_lib.study.studies import Study
+
+LOOKS = ("confirm", "confirm_truth", "confirm_equal_kl")
 
 EFFECTS = {"random": 0.0, "k_center": 0.3, "margin": -0.2, "apo": 0.1}
 
@@ -39,6 +44,24 @@ def test_the_second_look_is_the_one_open_comparison_on_seeds_that_the_first_had_
     for cell, params in second.cells.items():
         assert params == first.cells[cell]
     assert second.seeds == tuple(range(70, 170))
+
+
+def test_looks_that_share_a_seed_are_refused():
+    first, second = (Study.open(name, "tiny", range(30)) for name in ("confirm", "confirm_truth"))
+    fresh.check_apart(first, second)
+    longer = Study.open("confirm", "tiny", range(31))
+    with pytest.raises(ValueError, match=r"confirm and confirm_truth both have the seeds \[70\]"):
+        fresh.check_apart(longer, second)
+
+
+def test_the_second_look_is_told_without_the_seeds_that_had_a_part_in_tuning(tmp_path):
+    results().to_csv(tmp_path / "fig18_fresh_seeds.csv", index=False)
+    second = results(seeds=range(97, 103)).query("strategy in ('random', 'apo')")
+    tuned = (second["seed"] >= 100) & (second["strategy"] == "apo") & (second["round"] == 1)
+    second.loc[tuned, "utility"] += 10.0
+    second.to_csv(tmp_path / "fig18_fresh_seeds_second_look.csv", index=False)
+    said = fresh.sentence(tmp_path)
+    assert "llama, without seeds that had a part in tuning (+0.20 ± 0.00)" in said
 
 
 def test_the_second_look_is_told_where_it_was_run(tmp_path):
@@ -117,3 +140,13 @@ def test_a_table_of_text_without_a_known_truth_is_judged_by_reward_alone(tmp_pat
     table["utility"] = np.nan
     table.to_csv(tmp_path / "fig18_fresh_seeds.csv", index=False)
     assert "utility" not in fresh.sentence(tmp_path).lower()
+
+
+def test_the_record_names_the_seeds_of_every_look(tmp_path):
+    looks = [Study.open(name, "tiny", range(2), tmp_path) for name in LOOKS]
+    figure = plots.plt.figure()
+    looks[0].save(tmp_path, "fig18_fresh_seeds", figure, results(), also=tuple(looks[1:]))
+    record = read_json(tmp_path / "fig18_fresh_seeds.json")
+    assert record["seed"] == [40, 41]
+    assert record["other_seeds"] == {"confirm_truth": [70, 71], "confirm_equal_kl": [170, 171]}
+    assert set(record["params"]) == set(LOOKS)

@@ -148,5 +148,8 @@ def test_what_is_gained_at_equal_kl_is_counted_with_its_correction(tmp_path):
         "upper-confidence gap in 0 of 2 in reward and 0 of 2 in true utility; "
         "k-center in 0 of 2 in reward (below in 2) and 0 of 2 in true utility (below in 2).**"
     )
-    at = said.index("ActiveDPO at equal KL, true utility, difference to Random:")
+    label = "at equal KL, true utility, difference to Random, corrected verdict:"
+    at = said.index(f"ActiveDPO {label}")
     assert "Above Random: tldr, llama (+1.00 ± 0.02)" in said[at + 1]
+    at = said.index(f"upper-confidence gap {label}")
+    assert "Level: tldr, llama (+0.00 ± 0.02)" in said[at + 1]

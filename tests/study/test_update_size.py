@@ -5,6 +5,7 @@ import dataclasses
 from types import MappingProxyType
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import TARGETS, make_policy
@@ -12,6 +13,7 @@ from conftest import TARGETS, make_policy
 from activedpo_lib.method import adapters
 from activedpo_lib.params import load_params
 from activedpo_lib.records import Pool, Prompt, Response
+from activedpo_lib.runs import saved
 from activedpo_lib.runs.launch import run_rounds
 from activedpo_lib.runs.run import open_run
 from activedpo_lib.runs.saved import policy_after
@@ -196,3 +198,16 @@ def test_a_studys_table_has_the_rewards_beside_and_a_ceiling_by_its_name(root):
         ["knowing", "full knowledge: matching", 2, 12],
     ]
     assert found["reward"].tolist() == [t["reward"].iloc[at] for t in tables for at in (0, 2)]
+    some = update_size.update_table(study, results, {2}, {"usual"}, held_out=False)
+    wanted = found[(found["variant"] == "usual") & (found["round"] == 2)]
+    wanted = wanted.drop(columns=["accuracy", "nll"]).reset_index(drop=True)
+    pd.testing.assert_frame_equal(some, wanted)
+
+
+def test_rounds_that_nobody_wants_are_not_trained_again(root, monkeypatch):
+    run, _ = finished(root, adapters="last")
+    whole = update_size.update_sizes(run)[-1]
+    trained = []
+    monkeypatch.setattr(saved.steps, "train", lambda *given: trained.append(given))
+    assert update_size.update_sizes(run, {run.params.rounds}) == [whole]
+    assert trained == []

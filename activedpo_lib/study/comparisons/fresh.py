@@ -5,6 +5,7 @@ that had no part in the choice, it is not.
 """
 
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
@@ -14,9 +15,11 @@ from activedpo_lib.study.comparisons.pooled import over_cells, pooled_verdicts
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.scarcity.kl_sentences import at_equal_kl
 from activedpo_lib.study.statistics import last_differences, saved_table
+from activedpo_lib.study.studies import Study
 from activedpo_lib.study.wording import REWARD, itemised, joined, name_of, paragraphs, stands
 
 BASELINE = "random"
+TUNING_SEEDS = range(100, 109)  # notebook 00: those on which the strategy was chosen
 WHAT = {"reward": REWARD, "utility": "True utility after the last round"}
 WORDS = {"reward": "reward", "utility": "true utility"}
 
@@ -66,8 +69,26 @@ def _second_look(folder: Path) -> str:
     measure = "utility" if table["utility"].notna().all() else "reward"
     apart = last_differences(table, measure, "strategy", BASELINE)
     cells = {f"{name_of(n)}, {task}, {model}": v for (task, model, n), v in apart.items()}
+    # Of other prompts, but the same adapters and random numbers: the choice had seen some of them.
+    untouched = table[~table["seed"].isin(TUNING_SEEDS)]
+    if len(untouched) < len(table):
+        without = last_differences(untouched, measure, "strategy", BASELINE)
+        cells |= {
+            f"{name_of(n)}, {task}, {model}, without seeds that had a part in tuning": values
+            for (task, model, n), values in without.items()
+        }
     label = f"A second look on {table['seed'].nunique()} seeds of its own, {WORDS[measure]}"
     return stands(cells, label, "Random")
+
+
+def check_apart(*studies: Study) -> None:
+    """Raise ValueError where two of these studies share a seed: a look of its own needs its own."""
+    for one, other in combinations(studies, 2):
+        if shared := sorted(set(one.seeds) & set(other.seeds)):
+            raise ValueError(
+                f"{one.name} and {other.name} both have the seeds {shared}; ask {one.name} for "
+                f"fewer, or start {other.name} later (first_seed)"
+            )
 
 
 def _over_all_cells(table: pd.DataFrame, measures: Sequence[str]) -> str:

@@ -1,8 +1,8 @@
-"""Rewards beside the distance from pi_SFT: Figure 17's second part, and Figure 20."""
+"""Rewards beside the distance from pi_SFT: notebooks 20 and 25, and Figure 20."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,7 +19,8 @@ from activedpo_lib.study.scarcity.numbers import measure_of
 
 # Variants that train on the oracle's labels, the usual step first.
 MARKS = {"oracle": "D", "usual": "D", "step x2": "^"}
-Gains = Mapping[str, np.ndarray]  # strategy: differences to Random (seeds,)
+# strategy: differences to Random, (seeds,), at the same step size and at the same KL
+Gains = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 def reward_by_kl(sizes: pd.DataFrame, randoms: pd.DataFrame, title: str) -> Figure:
@@ -30,7 +31,11 @@ def reward_by_kl(sizes: pd.DataFrame, randoms: pd.DataFrame, title: str) -> Figu
     labels alone is drawn.
     """
     cells = list(sizes.groupby(["task", "model"], sort=False).groups)
-    measures = [name for name in (measure_of(sizes), "utility") if sizes[name].notna().all()]
+    measures = [
+        name
+        for name in (measure_of(sizes), "utility")
+        if name in sizes and sizes[name].notna().all()
+    ]
     size = (3.0 * len(cells) + 0.6, 2.9 * len(measures) + 1.1)
     figure, axes = plt.subplots(
         len(measures), len(cells), figsize=size, squeeze=False, layout="constrained"
@@ -44,9 +49,7 @@ def reward_by_kl(sizes: pd.DataFrame, randoms: pd.DataFrame, title: str) -> Figu
             ax.xaxis.set_major_locator(MaxNLocator(4))
             ax.set(title=f"{task}, {model}", ylabel=plots.AXES[measure], xlim=(0, None))
             ax.set_xlabel("KL to pi_SFT (nats, root scale)")
-    return with_legend(
-        figure, title, "a small point a seed, a large one the mean of their roots"
-    )
+    return with_legend(figure, title, "a small point a seed, a large one the mean of their roots")
 
 
 def _root(kl: ArrayLike) -> np.ndarray:
@@ -70,32 +73,47 @@ def _points(own: pd.DataFrame, measure: str, ax: Axes) -> None:
         ax.plot(middle, runs[measure].mean(), markersize=8, label=label, **look)
 
 
-def at_equal_kl(found: Mapping[str, tuple[Gains, Gains]], title: str) -> Figure:
+def at_equal_kl(found: Mapping[str, Gains], title: str) -> Figure:
     """Figure 20: a panel a measure, a row a strategy; hollow, its difference to Random at the same
     step size; filled, with its 95 % interval, at the same KL. The best at the same KL on top.
 
-    found: measure: (at the same step, at the same KL), means over tasks and models.
+    found: measure: of `over_cells`. Raises ValueError where no run could be compared.
     """
-    first = next(iter(found.values()))[1]
-    order = sorted(first, key=lambda name: first[name].mean(), reverse=True)
+    first = next(iter(found.values()))
+    if not first:
+        raise ValueError("no strategy stayed where Random went: nothing can be compared at its KL")
+    order = sorted(first, key=lambda name: first[name][1].mean(), reverse=True)
     figure, axes = plt.subplots(
         1, len(found), sharey=True, squeeze=False, layout="constrained",
         figsize=(1.8 + 3.6 * len(found), 0.24 * len(order) + 1.5),
     )  # fmt: skip
-    for ax, (measure, (step, kl)) in zip(axes[0], found.items(), strict=True):
-        for at, name in enumerate(order):
-            mean, half = interval(kl[name])
-            ends = (step[name].mean(), mean)
-            ax.plot(ends, (at, at), color="#bbbbbb", linewidth=1)
-            ax.errorbar(
-                mean, at, xerr=np.nan_to_num(half), fmt="o", color="#0072B2", capsize=2,
-                linewidth=1, markersize=5, label="at the same KL",
-            )  # fmt: skip
-            ax.plot(ends[0], at, "o", mfc="white", mec="black", label="at the same step size")
-        ax.axvline(0, color="black", linewidth=1)
+    seeds = max(len(kl) for _, kl in first.values())
+    for ax, (measure, gains) in zip(axes[0], found.items(), strict=True):
+        _dumbbells(ax, [gains[name] for name in order])
         ax.set_xlabel(f"difference in {plots.AXES[measure].removeprefix('mean ')}")
-        ax.set_yticks(range(len(order)), [plots.LABELS.get(name, name) for name in order])
+        ax.set_yticks(
+            range(len(order)), [_row_label(name, first[name][1], seeds) for name in order]
+        )
         ax.set_ylim(len(order) - 0.4, -0.6)
-    seeds = max(len(values) for values in first.values())
-    note = f"mean over tasks and models, {seeds} seeds, 95 % interval"
+    note = f"mean over tasks and models, {seeds} seeds, 95 % interval (uncorrected)"
     return with_legend(figure, title, note if seeds > 1 else "one seed")
+
+
+def _row_label(name: str, values: np.ndarray, seeds: int) -> str:
+    label = plots.LABELS.get(name, name)
+    return label if len(values) == seeds else f"{label} ({len(values)} of {seeds} seeds)"
+
+
+def _dumbbells(ax: Axes, gains: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+    ends = [end for step, kl in gains for end in (step.mean(), kl.mean())]
+    for at, (step, kl) in enumerate(gains):
+        mean, half = interval(kl)
+        ax.plot((step.mean(), mean), (at, at), color="#bbbbbb", linewidth=1)
+        ax.errorbar(
+            mean, at, xerr=np.nan_to_num(half), fmt="o", color="#0072B2", capsize=2, linewidth=1,
+            markersize=5, label="at the same KL",
+        )  # fmt: skip
+        ax.plot(step.mean(), at, "o", mfc="white", mec="black", label="at the same step size")
+    ax.axvline(0, color="black", linewidth=1)
+    reach = 2.5 * np.abs(ends).max()  # few seeds: intervals may be wider than the frame
+    ax.set_xlim(-reach, reach)

@@ -1,18 +1,22 @@
 """Does a strategy gain more than Random with another step size, at an equal distance from pi_SFT?
 
 A policy that moves further gains more, whoever chose its labels. Random's runs at several step
-sizes say what it reaches at which KL; a strategy is compared with what Random reaches at its own
-KL, between the two nearest of these runs, in sqrt(KL): for small steps both the gain and sqrt(KL)
-are proportional to the step (as in Gao et al. 2023, Scaling laws for reward model
-overoptimization, whose d is sqrt(KL)).
+sizes say what it reaches at which KL; a strategy is compared with what Random of the same seed
+reaches at its own KL, on a straight line between the two nearest of these runs, in sqrt(KL) (the
+distance of Gao et al. 2023, Scaling laws for reward model overoptimization).
+
+A curve that bends down lies above such a line, so the comparison is a little kind to a strategy.
+How much, the placebo says: Random's own usual run, compared with its other step sizes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 CELL, RUN = ["task", "model"], ["task", "model", "seed"]
+PLACEBO = "random, held out"
+AT_STEP = "_at_step"  # a measure's difference at the same step size
 
 
 def random_reaches(kl: np.ndarray, reached: np.ndarray, start: float, at: float) -> float:
@@ -28,53 +32,76 @@ def random_reaches(kl: np.ndarray, reached: np.ndarray, start: float, at: float)
 def beyond_random(
     sizes: pd.DataFrame, randoms: pd.DataFrame, results: pd.DataFrame, measures: Sequence[str]
 ) -> pd.DataFrame:
-    """Each run of `sizes` less what Random reaches at its KL with the same seed, in every measure,
-    a row a (task, model, strategy, variant, seed); NaN where Random did not go so far.
+    """Each strategy's run less what Random of the same seed reaches at its KL, in every measure, a
+    row a (task, model, strategy, variant, seed); NaN where Random did not go so far. Beside it, in
+    `<measure>_at_step`, the difference to Random's usual run; and the placebo's rows.
 
-    sizes, randoms: of `update_table`, the last round of the strategies' runs and of Random's at
-    several step sizes; results: what pi_SFT had, in round 0. Raises ValueError where Random lacks
-    a run's task, model or seed.
+    sizes, randoms: of `update_table`, the last round, of the strategies and of Random at several
+    step sizes (variant "usual" among them); results: what pi_SFT had, in round 0. Raises ValueError
+    where Random lacks a run's task, model or seed.
     """
     start = results[results["round"] == 0].drop_duplicates(RUN).set_index(RUN)
-    curves = dict(list(randoms.groupby(RUN, sort=False)))
-    rows = []
-    for found in sizes[sizes["strategy"] != "random"].to_dict("records"):
+    usual = randoms[randoms["variant"] == "usual"]
+    others = randoms[randoms["variant"] != "usual"]
+    strategies = sizes[sizes["strategy"] != "random"]
+    placebo = usual.assign(strategy=PLACEBO, variant=next(iter(strategies["variant"]), "usual"))
+    rows = [
+        *_compared(strategies, randoms, usual, start, measures),
+        *_compared(placebo, others, usual, start, measures),
+    ]
+    return pd.DataFrame(rows)
+
+
+def _compared(
+    runs: pd.DataFrame,
+    randoms: pd.DataFrame,
+    usual: pd.DataFrame,
+    start: pd.DataFrame,
+    measures: Sequence[str],
+) -> list[dict]:
+    curves, usual, rows = dict(list(randoms.groupby(RUN))), usual.set_index(RUN), []
+    for found in runs.to_dict("records"):
         run = tuple(found[key] for key in RUN)
         if run not in curves:
             raise ValueError(f"Random was not run for {run} at several step sizes; give its seeds")
-        curve = curves[run]
-        apart = {
-            name: found[name]
-            - random_reaches(
-                curve["kl"].to_numpy(), curve[name].to_numpy(), start.loc[run, name], found["kl"]
-            )
-            for name in measures
-        }
-        keys = (*CELL, "strategy", "variant", "seed", "kl")
-        rows.append({key: found[key] for key in keys} | apart)
-    return pd.DataFrame(rows)
+        kl, row = curves[run]["kl"].to_numpy(), {k: found[k] for k in (*RUN, "strategy", "variant")}
+        row["kl"] = found["kl"]
+        for name in measures:
+            there = curves[run][name].to_numpy()
+            row[name] = found[name] - random_reaches(kl, there, start.loc[run, name], found["kl"])
+            row[name + AT_STEP] = found[name] - usual.loc[run, name]
+        rows.append(row)
+    return rows
 
 
 def by_cell(
     apart: pd.DataFrame, strategy: str, measure: str, variant: str = "oracle"
-) -> Mapping[tuple[str, str], np.ndarray]:
+) -> dict[tuple[str, str], np.ndarray]:
     """{(task, model): differences at equal KL (seeds,)} of a strategy; a seed where Random did not
-    go so far is left out, and a cell where that is half of them or more.
+    go so far is left out. Where that is half of them or more, none is left: the cell is not judged.
     """
     own = apart[(apart["strategy"] == strategy) & (apart["variant"] == variant)]
     found = {}
     for cell, runs in own.groupby(CELL, sort=False):
         values = runs.sort_values("seed")[measure].to_numpy()
-        if 2 * np.isfinite(values).sum() > len(values):
-            found[cell] = values[np.isfinite(values)]
+        known = values[np.isfinite(values)]
+        found[cell] = known if 2 * len(known) > len(values) else known[:0]
     return found
 
 
-def over_cells(apart: pd.DataFrame, measure: str, variant: str = "oracle") -> dict[str, np.ndarray]:
-    """{strategy: differences at equal KL (seeds,), a seed's mean over tasks and models}; of a seed,
-    the cells where Random went so far, and none where these are not more than half.
+def over_cells(
+    apart: pd.DataFrame, measure: str, variant: str = "oracle"
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """{strategy: its differences at the same step size and at equal KL, (seeds,) each, a seed's
+    mean over tasks and models}, both of the same runs: those where Random went so far; without a
+    seed where these are half or fewer.
     """
-    own = apart[apart["variant"] == variant]
-    runs = own.groupby(["strategy", "seed"], sort=False)[measure]
-    means = runs.mean().where(2 * runs.count() > runs.size()).dropna()
-    return {str(name): values.to_numpy() for name, values in means.groupby(level=0, sort=False)}
+    own = apart[(apart["variant"] == variant) & (apart["strategy"] != PLACEBO)]
+    known = own[own[measure].notna()]
+    keys, columns = ["strategy", "seed"], [measure + AT_STEP, measure]
+    runs, every = known.groupby(keys, sort=False)[columns], own.groupby(keys, sort=False).size()
+    means = runs.mean()[2 * runs.size() > every.reindex(runs.size().index)]
+    return {
+        str(name): (values[columns[0]].to_numpy(), values[columns[1]].to_numpy())
+        for name, values in means.groupby(level=0, sort=False)
+    }

@@ -1,5 +1,5 @@
-"""What notebook 20 found of the distance from pi_SFT: how far each strategy moves the policy, and
-what it gains where Random has moved as far.
+"""What notebooks 19, 20 and 25 found at equal KL: what a strategy gains where Random has moved as
+far, and how far each moves the policy.
 """
 
 from collections.abc import Iterator
@@ -9,53 +9,95 @@ import numpy as np
 import pandas as pd
 
 from activedpo_lib.study.comparisons.corrected import corrected_verdict, holm, paired_p
-from activedpo_lib.study.scarcity.equal_kl import by_cell, over_cells
+from activedpo_lib.study.comparisons.power import power_line
+from activedpo_lib.study.scarcity.equal_kl import PLACEBO, by_cell, over_cells
 from activedpo_lib.study.statistics import saved_table
-from activedpo_lib.study.wording import joined, name_of, number, paragraphs, stands
+from activedpo_lib.study.wording import joined, listed, name_of, number, paragraphs, stands
 
 WORDS = {"reward": "reward", "utility": "true utility", "agreement": "agreement with people"}
+NOT_JUDGED = "not judged: Random did not go so far"
+Key = tuple[str, str, str, str]  # strategy, measure, task, model
 
 
 def at_equal_kl(
     folder: Path, name: str = "fig17_controls_equal_kl", variant: str = "oracle"
 ) -> list[str]:
-    """The headline, corrected over all strategies, cells and measures, then each comparison, of a
-    saved table of `beyond_random`; empty where it was not measured, or with one seed.
+    """The headline, corrected over all strategies, cells and measures, then each comparison with
+    its corrected verdict, the placebo, and the power, of a saved table of `beyond_random`; empty
+    where it was not measured, or with one seed.
     """
-    if not (folder / f"{name}.csv").is_file():
+    table = _saved(folder, name)
+    if table.empty:
         return []
-    table = saved_table(folder, name)
-    if table["seed"].nunique() < 2:
-        return []
-    found = _compared(table, variant)
-    p = holm([paired_p(values) for values in found.values()])
-    verdicts = {
-        key: corrected_verdict(values.mean(), own)
-        for (key, values), own in zip(found.items(), p, strict=True)
-    }
+    found = compared(table, variant)
+    verdicts, seeds = judged(found), table["seed"].nunique()
     lists = [
-        stands(
-            {f"{task}, {model}": v for (n, m, task, model), v in found.items() if (n, m) == key},
-            f"{name_of(key[0])} at equal KL, {WORDS[key[1]]}",
-            "Random",
+        _verdicts(
+            {f"{k[2]}, {k[3]}": (found[k], verdicts[k]) for k in found if k[:2] == pair},
+            f"{name_of(pair[0])} at equal KL, {WORDS[pair[1]]}",
+            seeds,
         )
-        for key in dict.fromkeys(key[:2] for key in found)
+        for pair in dict.fromkeys(key[:2] for key in found)
     ]
-    return [_headline(verdicts, table["seed"].nunique()), *lists]
+    power = power_line([values for values in found.values() if len(values)], "a cell at equal KL")
+    return [_headline(verdicts, seeds), *lists, *_placebo(table, variant), power]
 
 
-def _compared(table: pd.DataFrame, variant: str) -> dict[tuple[str, str, str, str], np.ndarray]:
-    """{(strategy, measure, task, model): differences (seeds,)}."""
+def _saved(folder: Path, name: str) -> pd.DataFrame:
+    """The table, or an empty one where there is none, or one seed."""
+    table = saved_table(folder, name) if (folder / f"{name}.csv").is_file() else pd.DataFrame()
+    return table if not table.empty and table["seed"].nunique() > 1 else pd.DataFrame()
+
+
+def _measures(table: pd.DataFrame) -> list[str]:
+    return [name for name in WORDS if name in table and table[name].notna().any()]
+
+
+def compared(table: pd.DataFrame, variant: str) -> dict[Key, np.ndarray]:
+    """{(strategy, measure, task, model): differences (seeds,)}; none where it is not judged."""
     return {
         (strategy, measure, *cell): values
         for strategy in dict.fromkeys(table["strategy"])
-        for measure in WORDS
-        if measure in table and table[measure].notna().any()
+        if strategy != PLACEBO
+        for measure in _measures(table)
         for cell, values in by_cell(table, strategy, measure, variant).items()
     }
 
 
-def _headline(verdicts: dict[tuple[str, str, str, str], str], seeds: int) -> str:
+def judged(found: dict[Key, np.ndarray]) -> dict[Key, str]:
+    """Each comparison's verdict, corrected for all of them; what cannot be judged counts too."""
+    p = [paired_p(values) if len(values) > 1 else 1.0 for values in found.values()]
+    return {
+        key: corrected_verdict(values.mean(), own) if len(values) > 1 else NOT_JUDGED
+        for (key, values), own in zip(found.items(), holm(p), strict=True)
+    }
+
+
+def _verdicts(cells: dict[str, tuple[np.ndarray, str]], what: str, seeds: int = 0) -> str:
+    """Numbers under their corrected verdicts; how many seeds, where not all could be compared."""
+    each: dict[str, list[str]] = {}
+    for name, (values, verdict) in cells.items():
+        few = f", {len(values)} of {seeds} seeds" if seeds and len(values) < seeds else ""
+        text = f"{name} ({number(values)}{few})" if len(values) > 1 else name
+        each.setdefault(verdict, []).append(text)
+    lines = [f"- {word[0].upper()}{word[1:]}: {'; '.join(own)}." for word, own in each.items()]
+    return "\n".join([f"{what}, difference to Random, corrected verdict:\n", *lines])
+
+
+def _placebo(table: pd.DataFrame, variant: str) -> Iterator[str]:
+    """What Random's own usual run gains by this comparison, with that run held out."""
+    for measure in _measures(table):
+        cells = {
+            f"{task}, {model}": values
+            for (task, model), values in by_cell(table, PLACEBO, measure, variant).items()
+            if len(values) > 1
+        }
+        if cells:
+            what = "Placebo: Random's usual run against its runs at other step sizes"
+            yield f"{what}, {WORDS[measure]}: {listed(cells)}."
+
+
+def _headline(verdicts: dict[Key, str], seeds: int) -> str:
     told = []
     for strategy in dict.fromkeys(key[0] for key in verdicts):
         counts = []
@@ -70,28 +112,22 @@ def _headline(verdicts: dict[tuple[str, str, str, str], str], seeds: int) -> str
 
 
 def strategies_at_equal_kl(folder: Path) -> str:
-    """Figure 20: every strategy at Random's distance, over all tasks and models, corrected for all
-    of them; "" not measured, or of one seed.
+    """Figure 20: every strategy at Random's distance, mean over tasks and models, a measure's
+    verdicts corrected for all strategies; "" not measured, or of one seed.
     """
-    if not (folder / "fig20_equal_kl.csv").is_file():
-        return ""
-    table = saved_table(folder, "fig20_equal_kl")
-    if table["seed"].nunique() < 2:
-        return ""
+    table = _saved(folder, "fig20_equal_kl")
     parts = []
-    for measure in (name for name in WORDS if name in table and table[name].notna().any()):
-        found = over_cells(table, measure, "usual")
+    for measure in [] if table.empty else _measures(table):
+        gains = over_cells(table, measure, "usual")
+        found = {name: kl for name, (_, kl) in gains.items()}
         names = sorted(found, key=lambda name: found[name].mean(), reverse=True)
         p = holm([paired_p(found[name]) for name in names])
-        verdicts = [
-            corrected_verdict(found[name].mean(), own) for name, own in zip(names, p, strict=True)
-        ]
-        each = {verdict: [] for verdict in dict.fromkeys(verdicts)}
-        for name, verdict in zip(names, verdicts, strict=True):
-            each[verdict].append(f"{name_of(name)} ({number(found[name])})")
-        lines = [f"- {word[0].upper()}{word[1:]}: {'; '.join(own)}." for word, own in each.items()]
-        head = f"At equal KL, {WORDS[measure]}, mean over tasks and models, corrected verdict:\n"
-        parts.append("\n".join([head, *lines]))
+        cells = {
+            name_of(name): (found[name], corrected_verdict(found[name].mean(), own))
+            for name, own in zip(names, p, strict=True)
+        }
+        what = f"At equal KL, {WORDS[measure]}, mean over tasks and models"
+        parts.append(_verdicts(cells, what, table["seed"].nunique()))
     return paragraphs(*parts)
 
 
@@ -115,7 +151,7 @@ def moved(folder: Path) -> Iterator[str]:
         ("reward", "Oracle reward (logits)"),
         ("utility", "True utility"),
     ):
-        if sizes[column].notna().all():
+        if column in sizes and sizes[column].notna().all():
             cells = {
                 f"{who}, {task}, {model}": apart.to_numpy()
                 for who, own in compared.items()
@@ -123,4 +159,5 @@ def moved(folder: Path) -> Iterator[str]:
                     level=["task", "model"], sort=False
                 )
             }
-            yield stands(cells, f"{what} after the last round", "Random at the usual step")
+            label = f"{what} after the last round, uncorrected"
+            yield stands(cells, label, "Random at the usual step")

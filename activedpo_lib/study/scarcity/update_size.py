@@ -5,7 +5,7 @@ A gain that a longer step gives as well is no merit of the choice of labels. As 
 """
 
 import dataclasses
-from collections.abc import Container
+from collections.abc import Collection, Container
 from types import MappingProxyType
 
 import numpy as np
@@ -18,7 +18,7 @@ from activedpo_lib.method.logps import reference_logps, response_logps
 from activedpo_lib.method.replay import agreement, held_out_rewards
 from activedpo_lib.records import Comparison, Pool
 from activedpo_lib.runs.run import Run
-from activedpo_lib.runs.saved import saved_policies
+from activedpo_lib.runs.saved import policy_after, saved_policies
 from activedpo_lib.runs.steps import evaluation_responses
 from activedpo_lib.study.studies import NAMES, Study
 from activedpo_lib.tasks import load_task
@@ -65,7 +65,7 @@ def held_out_comparisons(run: Run) -> tuple[Comparison, ...]:
 
 
 def update_sizes(
-    run: Run, wanted: Container[int] | None = None, held_out: bool = True
+    run: Run, wanted: Collection[int] | None = None, held_out: bool = True
 ) -> list[dict[str, float]]:
     """One row for each round of a finished run, or for those in `wanted`: how far, and what for.
 
@@ -78,9 +78,9 @@ def update_sizes(
     plain = dataclasses.replace(run.params.generation, temperature=1.0, top_k=0, top_p=1.0)
     asking = dataclasses.replace(run, params=dataclasses.replace(run.params, generation=plain))
     rows = []
-    for t, policy in saved_policies(run, run.params.rounds):
-        if wanted is not None and t not in wanted:
-            continue
+    every = saved_policies(run, run.params.rounds)
+    # Round by round, dropped adapters are trained again: not for rounds that nobody wants.
+    for t, policy in every if wanted is None else ((t, policy_after(run, t)) for t in wanted):
         kl, error = kl_to_sft(policy, evaluation_responses(asking, policy), budget)
         row = {"round": t, "change_norm": change_norm(policy), "kl": kl, "kl_error": error}
         if asked:
@@ -94,7 +94,7 @@ def update_sizes(
 def update_table(
     study: Study,
     results: pd.DataFrame,
-    wanted: Container[int] | None = None,
+    wanted: Collection[int] | None = None,
     variants: Container[str] | None = None,
     held_out: bool = True,
 ) -> pd.DataFrame:
