@@ -115,6 +115,14 @@ def test_where_random_did_not_go_nothing_is_said_and_the_comparison_still_counts
     np.testing.assert_allclose(by_cell(apart(*near), "k_center", "reward")[CELL], [0.1, 0.1])
 
 
+def test_a_table_in_which_nothing_is_judged_is_told_as_that(tmp_path):
+    found = apart(*strategy("k_center", 0.9, 0.0))
+    found.to_csv(tmp_path / "fig17_controls_equal_kl.csv", index=False)
+    head, told, *_ = kl_sentences.at_equal_kl(tmp_path)
+    assert "corrected: k-center in 0 of 1 in reward.**" in head
+    assert told.endswith("- Not judged: Random did not go so far: tldr, llama.")
+
+
 def test_what_cannot_be_judged_makes_the_others_stricter():
     values = np.array([0.05, 0.09, 0.02, 0.06])
     alone = {("apo", "reward", "tldr", "llama"): values}

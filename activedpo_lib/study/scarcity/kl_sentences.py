@@ -39,7 +39,8 @@ def at_equal_kl(
         )
         for pair in dict.fromkeys(key[:2] for key in found)
     ]
-    power = power_line([values for values in found.values() if len(values)], "a cell at equal KL")
+    seen = [values for values in found.values() if len(values) > 1]
+    power = power_line(seen, "a cell at equal KL") if seen else ""
     return [_headline(verdicts, seeds), *lists, *_placebo(table, variant), power]
 
 
