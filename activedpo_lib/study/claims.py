@@ -169,8 +169,12 @@ FOUND = (
         0,
     ),
     ("Is it the labels?", "20_is_it_the_labels", 0),
-    ("Or would a longer step gain it too?", "20_is_it_the_labels", 1),
-    ("And on seeds that nobody had run?", "25_fresh_seeds", 1),
+    (
+        "Or would a larger step gain it too? Then compare with a Random that moved as far (equal KL).",
+        "20_is_it_the_labels",
+        1,
+    ),
+    ("The same, announced first, on seeds that nobody had run?", "25_fresh_seeds", 1),
 )
 
 
