@@ -31,6 +31,12 @@ def possible(params: Params) -> Params:
             "norm is not known after "
             "the projection; use normalise_when after, or projection none"
         )
+    if generation.graphed and generation.batch_sequences < generation.responses:
+        raise ParamsError(
+            f"generation.graphed with batch_sequences {generation.batch_sequences} is impossible: "
+            "a graph has one size of batch, which nothing finds for it; set batch_sequences to a "
+            f"number of at least {generation.responses} (responses)"
+        )
     _knowing(params)
     _answered(params)
     _pool_is_possible(params)

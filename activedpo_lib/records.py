@@ -1,6 +1,4 @@
-"""The data that crosses the pipeline: frozen, without behaviour. An unlabelled Pair cannot reach
-training.
-"""
+"""The pipeline's data: frozen, without behaviour. An unlabelled Pair cannot reach training."""
 
 from __future__ import annotations
 
@@ -187,6 +185,7 @@ class Score(Protocol):
 class Sampling(NamedTuple):
     """How responses are sampled: `responses` to each prompt, of at most `max_new_tokens`; top_k 0
     and top_p 1 keep every token (D9). `batch_sequences`: at a time (0: what fits); moves no result.
+    `graphed`: a cache of fixed size, on a card one graph a step; rounds as a batch kept whole does.
     """
 
     responses: int
@@ -195,6 +194,7 @@ class Sampling(NamedTuple):
     top_k: int = 0
     top_p: float = 1.0
     batch_sequences: int = 384
+    graphed: bool = False
 
 
 class Budget(NamedTuple):

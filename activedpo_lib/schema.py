@@ -47,9 +47,7 @@ class TaskParams:
     )
     held_out_rows: int = ranged(1000, 1, unit="rows of the world's, that no reward model sees")
     prompt_rows: int = ranged(2000, 2, unit="rows")
-    damaged: float = ranged(
-        0.2, 0.0, 1.0, "share of damaged responses among the world's comparisons"
-    )
+    damaged: float = ranged(0.2, 0.0, 1.0, "share of damaged responses in the world's comparisons")
     skew: float = ranged(0.0, 0.0, 10.0, "Zipf exponent of the world's pool's details; 0 is even")
     evaluation_skew: float = ranged(0.0, 0.0, 10.0, "the same of its evaluation prompts")
     copies: int = ranged(1, 1, unit="times that a duplicated prompt stands in a round's pool")
@@ -131,6 +129,7 @@ class GenerationParams:
     top_k: int = ranged(0, 0, unit="most probable tokens kept; 0 keeps all")  # D9
     top_p: float = ranged(1.0, high=1.0, above=0.0, unit="probability kept")  # D9
     batch_sequences: int = ranged(384, 0, unit="sequences at a time; 0: what fits")
+    graphed: bool = False  # a cache of fixed size: on a card, a step is one graph
 
 
 @dataclass(frozen=True)
@@ -226,10 +225,10 @@ class Params:
         return f"{KNOWING}{self.ceiling}" if self.ceiling else self.strategy
 
     def digest(self, *parts: str) -> str:
-        """The SHA-256 of the values that a result depends on, 12 hex digits; with `parts`, of the
-        named fields alone.
-        """
+        """The SHA-256 of the values that a result depends on (of `parts` alone), 12 hex digits."""
         values = dataclasses.asdict(self)
+        if not self.generation.graphed:  # runs from before this value was there keep their name
+            del values["generation"]["graphed"]
         chosen = {
             name: value
             for name, value in values.items()

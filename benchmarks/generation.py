@@ -5,7 +5,7 @@ batch; and a batch that shrinks as its sequences end, against one kept whole (1M
 import numpy as np
 import torch
 
-from activedpo_lib.method import generation
+from activedpo_lib.method.decoding import growing
 from activedpo_lib.method.generation import sample
 from activedpo_lib.records import Sampling
 from benchmarks.measure import Row, interleaved, ratio
@@ -94,22 +94,22 @@ def ending_rows(policy, prompts):
     how = Sampling(COPIES, LONGEST, batch_sequences=48)
 
     def ours(share):
-        default, generation.COMPACT = generation.COMPACT, share
+        default, growing.COMPACT = growing.COMPACT, share
         try:
             return sample(policy, prompts, noise, how, [END])
         finally:
-            generation.COMPACT = default
+            growing.COMPACT = default
 
     variants = {"whole": lambda: ours(0.0)}
     variants |= {share: (lambda share=share: ours(share)) for share in SHARES}
     seconds = interleaved(variants, 3)
     for share in SHARES:
-        bar = 1.15 if share == generation.COMPACT else None
+        bar = 1.15 if share == growing.COMPACT else None
         left = "at every end" if share == 1 else f"once {1 - share:.0%} have ended"
         yield Row(
             f"a batch kept whole / one that shrinks {left}, 1 to {LONGEST} tokens",
             ratio(seconds, "whole", share),
             at_least=bar,
         )
-    same = [a == b for a, b in zip(ours(0.0), ours(generation.COMPACT), strict=True)]
+    same = [a == b for a, b in zip(ours(0.0), ours(growing.COMPACT), strict=True)]
     yield Row("prompts with equal tokens, shrinking or whole", float(np.mean(same)), "", at_least=1)

@@ -41,6 +41,7 @@ SMALL = {
 MODELS = {"gemma-2b": "gemma", "llama-2-7b": "llama", "small": "llama"}
 THEIRS, SEQUENCES = 0.1, 192  # `generate()` is timed on this share of the prompts, in such batches
 WITH, WITHOUT = "DPO, gradient checkpointing", "DPO, no checkpointing"
+GRAPHED = "generate, a step as one graph"
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,29 @@ def measured(run, policy):
     evaluated = len(run.task.evaluation) * size.generation(run.params.evaluation.responses)
     parts.append(Part("evaluate", seconds, peak, evaluated))
     policy.get_base_model().gradient_checkpointing_disable()
-    _, dpo = trained(run, policy, labelled, False)  # last: where it does not fit, nothing follows
-    return [*parts, Part(WITHOUT, *dpo, flops)], theirs
+    trained_too, dpo = trained(run, policy, labelled, False)
+    parts.append(Part(WITHOUT, *dpo, flops))
+    # Last: graphs hold memory, and where none can be made nothing follows.
+    return [*parts, in_graphs(run, trained_too, prompts, parts[0].flops)], theirs
+
+
+def in_graphs(run, policy, prompts, flops):
+    """The Part of the same responses by a cache of fixed size; NaN where no graph can be made."""
+    given = run.params.generation
+    sequences_at_once = given.batch_sequences or SEQUENCES
+    how = dataclasses.replace(given, graphed=True, batch_sequences=sequences_at_once)
+    run = dataclasses.replace(run, params=dataclasses.replace(run.params, generation=how))
+
+    def written():
+        return steps.pool_of_round(run, policy, prompts, (), 1)
+
+    try:
+        written()  # records the graphs
+        seconds, peak, _ = timed(written)
+    except Exception as error:  # the compiler's are of many kinds, and none is worth the round
+        print(error)
+        return Part(GRAPHED, math.nan, math.nan, flops)
+    return Part(GRAPHED, seconds, peak, flops)
 
 
 def trained(run, policy, labelled, checkpointing):
@@ -175,13 +197,14 @@ def rows_of(name, task, overrides):
 def judged(name, parts, theirs):
     """The goals of a round on one card of 80 GB, one by one; without a bar where none is judged."""
     found = {part.name: part for part in parts}
-    whole = sum(part.seconds for part in parts if part.name != WITHOUT)
+    whole = sum(part.seconds for part in parts if part.name not in (WITHOUT, GRAPHED))
     real = device().type == "cuda" and name != "small"
     gib = {part: found[part].peak_mib / 1024 for part in (WITH, WITHOUT)}
     goals = [
         ("gradients: share of the card's bf16 peak", share(found["gradients"]), "", 0.4, None),
         ("selection", found["select"].seconds, "s", None, 1),
         ("generate() / ours, same responses", theirs / found["generate"].seconds, "x", 3, None),
+        ("generate() / ours in graphs", theirs / found[GRAPHED].seconds, "x", None, None),
         ("the whole round", whole, "s", None, 600 if name == "llama-2-7b" else None),
         (f"peak memory, {WITHOUT}", gib[WITHOUT], "GiB", None, 70),
         (f"peak memory, {WITH}", gib[WITH], "GiB", None, 40),

@@ -79,6 +79,7 @@ def test_the_rounds_goals_are_judged_one_by_one_on_a_card(monkeypatch):
     parts = [gpu_round.Part(name, value, gib, 25e15) for name, value in seconds.items()]
     parts += [
         gpu_round.Part(gpu_round.WITH, 60, 39 * gib, 1e15),
+        gpu_round.Part(gpu_round.GRAPHED, 29.0, gib, 25e15),
         gpu_round.Part(gpu_round.WITHOUT, 50, 71 * gib, 1e15),
     ]
     rows = {row.what: row for row in gpu_round.judged("llama-2-7b", parts, 290.0)}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import torch
-from transformers import DynamicCache, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from activedpo_lib.memory import Part, in_batches
+from activedpo_lib.method.decoding.fixed import Fixed, FixedBatches
+from activedpo_lib.method.decoding.growing import Growing
 from activedpo_lib.method.models import encode_prompt
 from activedpo_lib.records import LabelledPair, Pool, Prompt, Response, Sampling, Tokens
 from activedpo_lib.streams import Stream
@@ -19,10 +22,6 @@ from activedpo_lib.supported import ends_of
 
 PairName = tuple[str, frozenset[Tokens]]
 USUAL = Sampling(1, 1).batch_sequences
-# Sequences that ended leave the batch once a quarter of it has: each time copies the cache, and at
-# every end that costs more than it saves. Matrix products of very few rows round otherwise than
-# those of many; down to 8 rows all bits were the same (benchmarks/README.md).
-COMPACT, FEWEST = 0.75, 8
 
 
 def generate(
@@ -106,81 +105,55 @@ def sample(
 
     def draw(chunk: list[int]) -> None:
         uniforms = np.stack([noise[i] for i in chunk])
-        drawn = _sample_batch(model, [prompts[i] for i in chunk], uniforms, sampling, ends)
+        drawn = _sample_batch(start, [prompts[i] for i in chunk], uniforms, sampling, ends)
         for i, responses in zip(chunk, drawn, strict=True):
             result[i] = responses
 
-    in_batches(split, draw, limit, USUAL, next(model.parameters()).device)
+    with _batches(model, prompts, sampling) as start:
+        in_batches(split, draw, limit, USUAL, next(model.parameters()).device)
     return result
+
+
+@contextlib.contextmanager
+def _batches(
+    model: torch.nn.Module, prompts: Sequence[Tokens], sampling: Sampling
+) -> Iterator[Callable[[Sequence[Tokens], int, int], Growing | Fixed]]:
+    """What starts a batch, from (prompts, copies, pad)."""
+    if not sampling.graphed:
+        yield functools.partial(Growing, model)
+        return
+    at_a_time = sampling.batch_sequences // sampling.responses
+    start = FixedBatches(model, prompts, sampling.max_new_tokens, at_a_time)
+    try:
+        yield start
+    finally:
+        start.close()
 
 
 @torch.inference_mode()
 def _sample_batch(
-    model: torch.nn.Module,
+    start: Callable[[Sequence[Tokens], int, int], Growing | Fixed],
     prompts: Sequence[Tokens],
     noise: np.ndarray,
     sampling: Sampling,
     ends: Sequence[int],
 ) -> list[list[Tokens]]:
-    device = next(model.parameters()).device
     count, copies, steps = noise.shape
-    ids, mask = (t.to(device) for t in _padded_left(prompts, ends[0]))
+    cache = start(prompts, copies, ends[0])
+    device = cache.rows.device
     uniforms = torch.from_numpy(noise.reshape(count * copies, steps)).to(device)
-
-    settings: Any = model.config
-    cache = DynamicCache(config=settings)
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    logits = _step(model, ids, mask, positions, cache)
-    cache.batch_repeat_interleave(copies)  # prefilled once, then m copies
-    logits, mask, positions = (
-        t.repeat_interleave(copies, 0) for t in (logits, mask, positions[:, -1:])
-    )
     tokens = torch.full((count * copies, steps), ends[0], device=device)
     stops = torch.tensor(ends, device=device)
-    rows = torch.arange(count * copies, device=device)  # those that the model's batch still holds
-    alive = torch.ones_like(rows, dtype=torch.bool)
+    alive = torch.ones_like(cache.rows, dtype=torch.bool)
     for step in range(steps):
-        going = rows[alive]
-        tokens[going, step] = _draw(logits[alive], uniforms[going, step], sampling)
-        alive = ~torch.isin(tokens[rows, step], stops)
-        left = int(alive.sum())
-        if step + 1 == steps or not left:
+        going = cache.rows[alive]
+        tokens[going, step] = _draw(cache.logits[alive], uniforms[going, step], sampling)
+        alive = ~torch.isin(tokens[cache.rows, step], stops)
+        if step + 1 == steps or not alive.any():
             break
-        if FEWEST <= left <= COMPACT * len(rows):
-            cache.batch_select_indices(alive.nonzero().squeeze(1))
-            rows, mask, positions, alive = (t[alive] for t in (rows, mask, positions, alive))
-        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
-        positions = positions + 1
-        logits = _step(model, tokens[rows, step : step + 1], mask, positions, cache)
+        alive = cache.drop(alive)
+        cache.advance(tokens[cache.rows, step])
     return _until_end(tokens.cpu(), copies, ends)
-
-
-def _padded_left(prompts: Sequence[Tokens], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(ids, mask), (n, width): so that all responses start at one column."""
-    width = max(map(len, prompts))
-    ids = torch.full((len(prompts), width), pad)
-    mask = torch.zeros_like(ids)
-    for at, prompt in enumerate(prompts):
-        ids[at, width - len(prompt) :] = torch.tensor(prompt)
-        mask[at, width - len(prompt) :] = 1
-    return ids, mask
-
-
-def _step(
-    model: torch.nn.Module,
-    ids: torch.Tensor,
-    mask: torch.Tensor,
-    positions: torch.Tensor,
-    cache: DynamicCache,
-) -> torch.Tensor:
-    return model(
-        input_ids=ids,
-        attention_mask=mask,
-        position_ids=positions,
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    ).logits[:, -1]
 
 
 def _draw(logits: torch.Tensor, uniforms: torch.Tensor, sampling: Sampling) -> torch.Tensor:

@@ -8,9 +8,10 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from activedpo_lib.method import models, training
+from activedpo_lib.method.decoding.fixed import check_whole_view
 from activedpo_lib.method.models import PolicySize
 from activedpo_lib.records import Fit, Log
 from activedpo_lib.runs.model_hub import model_folder
@@ -71,7 +72,8 @@ def usual_shape(model: ModelParams) -> ModelParams:
 
 def check_base(params: Params) -> None:
     """Raise ModelRefused where the base cannot be a policy or has not the layers that LoRA is put
-    on, FileNotFoundError where it is not at hand: from its small files, before any work.
+    on, FileNotFoundError where it is not at hand, ValueError where its steps cannot be a graph:
+    from its small files, before any work.
     """
     model, targets = params.model, params.lora.targets
     if model.base in MADE_HERE:  # its family's layers are known
@@ -81,6 +83,8 @@ def check_base(params: Params) -> None:
     policy_config(folder)
     tokenizer = models.load_tokenizer(folder)
     check_policy(folder, models.as_turns(tokenizer) if model.chat else tokenizer, targets)
+    if params.generation.graphed:
+        check_whole_view(AutoConfig.from_pretrained(folder))
 
 
 def base_folder(params: Params, root: Path | str, seed: int = 0, log: Log = print) -> Path:

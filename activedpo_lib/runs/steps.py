@@ -78,6 +78,7 @@ def sampling(params: Params, responses: int | None = None) -> Sampling:
         given.top_k,
         given.top_p,
         given.batch_sequences,
+        given.graphed,
     )
 
 
@@ -92,9 +93,7 @@ def reader_of(run: Run, policy: PeftModel, t: int) -> Reader:
         said.ridge, said.ridge_is,
     )  # fmt: skip
     extra = said.entropy_samples
-    plain = Sampling(
-        extra, run.params.task.max_new_tokens, batch_sequences=run.params.generation.batch_sequences
-    )
+    plain = sampling(run.params, extra)._replace(temperature=1.0, top_k=0, top_p=1.0)
     return Reader(
         policy,
         run.tokenizer,

@@ -14,6 +14,7 @@ from transformers import DynamicCache
 
 from activedpo_lib.method import adapters, generation, models, training
 from activedpo_lib.method.candidates import sequences
+from activedpo_lib.method.decoding import growing
 from activedpo_lib.method.design import select_greedy
 from activedpo_lib.method.features import pair_features
 from activedpo_lib.method.formulas import dpo_loss
@@ -160,7 +161,7 @@ def test_nothing_of_one_part_lives_in_the_next(tokenizer, prompts, monkeypatch):
         alive["trainers"] += [weakref.ref(trainer), weakref.ref(trainer.optimizer)]
         return loss
 
-    monkeypatch.setattr(generation, "DynamicCache", cache)
+    monkeypatch.setattr(growing, "DynamicCache", cache)
     monkeypatch.setattr(training, "_train", watched)
     trained(tokenizer, False)  # what the libraries keep for good is made here
     policy = make_policy()

@@ -7,6 +7,7 @@ from test_families import FAMILIES
 from transformers import AutoModelForCausalLM
 
 from activedpo_lib.method import generation, models
+from activedpo_lib.method.decoding import growing
 from activedpo_lib.params import load_params
 from activedpo_lib.records import Sampling
 from activedpo_lib.store import HOME
@@ -56,13 +57,13 @@ def drawn(logits, uniform, sampling):
 @pytest.fixture
 def batch_sizes(monkeypatch):
     """The sizes of the batches that the model was given, step by step."""
-    seen, step = [], generation._step
+    seen, step = [], growing.step
 
     def watched(model, ids, *rest):
         seen.append(len(ids))
         return step(model, ids, *rest)
 
-    monkeypatch.setattr(generation, "_step", watched)
+    monkeypatch.setattr(growing, "step", watched)
     return seen
 
 
