@@ -170,7 +170,7 @@ FOUND = (
     ),
     ("Is it the labels?", "20_is_it_the_labels", 0),
     (
-        "Or would a larger step gain it too? Then compare with a Random that moved as far (equal KL).",
+        "Or would a larger step gain it? So compared with Random that moved as far (equal KL).",
         "20_is_it_the_labels",
         1,
     ),
