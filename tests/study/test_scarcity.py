@@ -143,10 +143,9 @@ def test_what_is_gained_at_equal_kl_is_counted_with_its_correction(tmp_path):
     found.to_csv(tmp_path / "fig17_controls_equal_kl.csv")
     said = sentences.is_it_the_labels(tmp_path).split("\n\n")
     assert said[1] == (
-        "**At equal KL on 3 seeds, cells above Random, corrected: "
-        "ActiveDPO in 2 of 2 in reward and 2 of 2 in true utility; "
-        "upper-confidence gap in 0 of 2 in reward and 0 of 2 in true utility; "
-        "k-center in 0 of 2 in reward (below in 2) and 0 of 2 in true utility (below in 2).**"
+        "**At equal KL (3 seeds, corrected), cells above Random in reward and in true utility: "
+        "ActiveDPO 2 and 2 of 2; upper-confidence gap 0 and 0 of 2; "
+        "k-center 0 and 0 of 2 (below in 4).**"
     )
     label = "at equal KL, true utility, difference to Random, corrected verdict:"
     at = said.index(f"ActiveDPO {label}")

@@ -12,7 +12,7 @@ from activedpo_lib.study.comparisons.corrected import corrected_verdict, holm, p
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.scarcity.equal_kl import PLACEBO, by_cell, over_cells
 from activedpo_lib.study.statistics import saved_table
-from activedpo_lib.study.wording import joined, listed, name_of, number, paragraphs, stands
+from activedpo_lib.study.wording import joined, name_of, number, paragraphs, stands
 
 WORDS = {"reward": "reward", "utility": "true utility", "agreement": "agreement with people"}
 NOT_JUDGED = "not judged: Random did not go so far"
@@ -94,22 +94,21 @@ def _placebo(table: pd.DataFrame, variant: str) -> Iterator[str]:
             if len(values) > 1
         }
         if cells:
-            what = "Placebo: Random's usual run against its runs at other step sizes"
-            yield f"{what}, {WORDS[measure]}: {listed(cells)}."
+            what = f"Placebo: Random's usual run, held out, {WORDS[measure]}, uncorrected"
+            yield stands(cells, what, "Random's other step sizes")
 
 
 def _headline(verdicts: dict[Key, str], seeds: int) -> str:
-    told = []
+    measures, told = list(dict.fromkeys(key[1] for key in verdicts)), []
     for strategy in dict.fromkeys(key[0] for key in verdicts):
-        counts = []
-        for measure, word in WORDS.items():
-            own = [v for (n, m, *_), v in verdicts.items() if (n, m) == (strategy, measure)]
-            below = own.count("below Random")
-            also = f" (below in {below})" if below else ""
-            if own:
-                counts.append(f"{own.count('above Random')} of {len(own)} in {word}{also}")
-        told.append(f"{name_of(strategy)} in {joined(counts)}")
-    return f"**At equal KL on {seeds} seeds, cells above Random, corrected: {'; '.join(told)}.**"
+        own = [[v for k, v in verdicts.items() if k[:2] == (strategy, m)] for m in measures]
+        above = joined([str(cells.count("above Random")) for cells in own])
+        below = sum(cells.count("below Random") for cells in own)
+        also = f" (below in {below})" if below else ""
+        told.append(f"{name_of(strategy)} {above} of {len(own[0])}{also}")
+    where = joined([f"in {WORDS[measure]}" for measure in measures])
+    head = f"At equal KL ({seeds} seeds, corrected), cells above Random {where}"
+    return f"**{head}: {'; '.join(told)}.**"
 
 
 def strategies_at_equal_kl(folder: Path) -> str:
@@ -140,6 +139,8 @@ def moved(folder: Path) -> Iterator[str]:
     if not (folder / f"{name}.csv").is_file():
         return
     sizes, keys = saved_table(folder, name), ["task", "model", "seed"]
+    if sizes.empty:
+        return
     usual = sizes[sizes["variant"] == "oracle"].set_index(keys)
     random = usual[usual["strategy"] == "random"]
     larger = sizes[(sizes["variant"] == "step x2") & (sizes["strategy"] == "random")]
