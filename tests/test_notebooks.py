@@ -124,6 +124,10 @@ STUDY_FIGURES = (
     "fig12_when_it_pays",
     "fig13_all_strategies",
     "fig14_replay",
+    "fig15_label_elasticity",
+    "fig16_room",
+    "fig17_controls",
+    "fig18_fresh_seeds",
     "fig20_equal_kl",
     "decisions",
 )
