@@ -164,17 +164,21 @@ FOUND = (
     ("How much could any choice of labels gain?", "07_room", 0),
     ("Does ActiveDPO gain it?", "08_main_results", 0),
     (
-        "Does another, chosen elsewhere and judged on seeds that nobody had run?",
+        "Does another strategy, at an equal step size, on seeds that nobody had run?",
         "25_fresh_seeds",
         0,
     ),
-    ("Is it the labels?", "20_is_it_the_labels", 0),
+    ("Do the oracle's labels teach more than predicted ones?", "20_is_it_the_labels", 0),
     (
-        "Or would a larger step gain it? So compared with Random that moved as far (equal KL).",
+        "Would Random, with a step that moves it as far (equal KL), gain as much?",
         "20_is_it_the_labels",
         1,
     ),
-    ("The same, announced first, on seeds that nobody had run?", "25_fresh_seeds", 1),
+    (
+        "And ActiveDPO alone, announced first, on more seeds, that nobody had run?",
+        "25_fresh_seeds",
+        1,
+    ),
 )
 
 
