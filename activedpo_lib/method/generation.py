@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from activedpo_lib.memory import Part, in_batches
 from activedpo_lib.method.decoding.fixed import Fixed, FixedBatches
-from activedpo_lib.method.decoding.growing import Growing
+from activedpo_lib.method.decoding.growing import Growing, device_of
 from activedpo_lib.method.models import encode_prompt
 from activedpo_lib.records import LabelledPair, Pool, Prompt, Response, Sampling, Tokens
 from activedpo_lib.streams import Stream
@@ -110,7 +110,7 @@ def sample(
             result[i] = responses
 
     with _batches(model, prompts, sampling) as start:
-        in_batches(split, draw, limit, USUAL, next(model.parameters()).device)
+        in_batches(split, draw, limit, USUAL, device_of(model))
     return result
 
 

@@ -165,14 +165,10 @@ def _strategy_and_interval(row: dict) -> str:
 
 
 def _corrected_line(own: pd.DataFrame, measure: str, task: str, model: str) -> str:
-    lines = []
-    for word in dict.fromkeys(own["verdict"]):
-        rows = own[own["verdict"] == word]
-        each = "; ".join(map(_strategy_and_interval, rows.to_dict("records")))
-        lines.append(f"- {word[0].upper()}{word[1:]}: {each}.")
     what = {"reward": "oracle reward (logits)", "utility": "true utility (utils)"}[measure]
-    head = f"{task}, {model}, {what}, difference to Random, corrected verdict:\n"
-    return "\n".join([head, *lines])
+    told = [(row["verdict"], _strategy_and_interval(row)) for row in own.to_dict("records")]
+    head = f"{task}, {model}, {what}, difference to Random, corrected verdict"
+    return wording.under_verdicts(head, told)
 
 
 def replay(folder: Path) -> str:

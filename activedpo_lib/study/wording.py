@@ -1,6 +1,6 @@
 """Numbers as text, and the words that go with them: one rule from an interval to a sentence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -113,6 +113,15 @@ def compared(values: np.ndarray, baseline: str, digits: int = 2) -> str:
     if len(values) < 2:
         return f"{number(values, digits)} against {baseline}"
     return f"{WORDS[sign(values)]} {baseline} ({number(values, digits)})"
+
+
+def under_verdicts(head: str, told: Iterable[tuple[str, str]]) -> str:
+    """A list, a line a verdict, under `head`; told: (verdict, what it is of) in their order."""
+    each: dict[str, list[str]] = {}
+    for verdict, text in told:
+        each.setdefault(verdict, []).append(text)
+    lines = [f"- {word[0].upper()}{word[1:]}: {'; '.join(own)}." for word, own in each.items()]
+    return "\n".join([f"{head}:\n", *lines])
 
 
 def paragraphs(*parts: str) -> str:

@@ -14,7 +14,12 @@ from typing import Any
 import torch
 from transformers import StaticCache
 
-from activedpo_lib.method.decoding.growing import first_positions, padded_left, step
+from activedpo_lib.method.decoding.growing import (
+    device_of,
+    first_positions,
+    padded_left,
+    step,
+)
 from activedpo_lib.records import Tokens
 
 COLUMNS = 64  # a length is rounded up to these: rounds whose longest prompts differ share a graph
@@ -33,7 +38,7 @@ class FixedBatches:
     ) -> None:
         check_whole_view(model.config)
         longest = max(map(len, prompts), default=0)
-        self._model, self._steps, self._at_a_time = model, steps, max(1, at_a_time)
+        self._model, self._at_a_time = model, max(1, at_a_time)
         self._length = -(-(longest + steps) // COLUMNS) * COLUMNS
         self._caches: dict[int, StaticCache] = {}
 
@@ -45,7 +50,7 @@ class FixedBatches:
         while size // 2 >= len(prompts):
             size //= 2
         filled = [*prompts, *[prompts[-1]] * (size - len(prompts))]
-        ids, mask = (part.to(_device(self._model)) for part in padded_left(filled, pad))
+        ids, mask = (part.to(device_of(self._model)) for part in padded_left(filled, pad))
         settings: Any = self._model.config
         read = StaticCache(config=settings, max_cache_len=ids.shape[1])
         logits = step(self._model, ids, mask, first_positions(mask), read)
@@ -59,7 +64,7 @@ class FixedBatches:
     def close(self) -> None:
         """Give back the caches, and on a card the graphs, which hold the memory they ran in."""
         self._caches.clear()
-        if _device(self._model).type == "cuda":
+        if device_of(self._model).type == "cuda":
             torch._inductor.cudagraph_trees.reset_cudagraph_trees()
 
 
@@ -132,7 +137,3 @@ def _repeated(read: StaticCache, target: StaticCache, copies: int) -> StaticCach
         layer.values[:, :, : values.shape[2]] = values
         layer.cumulative_length.copy_(source.cumulative_length)
     return target
-
-
-def _device(model: torch.nn.Module) -> torch.device:
-    return next(model.parameters()).device

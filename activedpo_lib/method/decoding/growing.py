@@ -26,7 +26,7 @@ class Growing:
     def __init__(
         self, model: torch.nn.Module, prompts: Sequence[Tokens], copies: int, pad: int
     ) -> None:
-        ids, mask = (part.to(_device(model)) for part in padded_left(prompts, pad))
+        ids, mask = (part.to(device_of(model)) for part in padded_left(prompts, pad))
         settings: Any = model.config
         self._model, self._cache = model, DynamicCache(config=settings)
         positions = first_positions(mask)
@@ -90,5 +90,6 @@ def step(
     ).logits[:, -1]
 
 
-def _device(model: torch.nn.Module) -> torch.device:
+def device_of(model: torch.nn.Module) -> torch.device:
+    """Where the model's weights are."""
     return next(model.parameters()).device

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from activedpo_lib.study.comparisons.corrected import WHENS, corrected_verdicts
@@ -34,11 +35,16 @@ def sentence(folder: Path) -> str:
     parts = [_headline(table, measures), *third, _second_look(folder)]
     parts.append(_over_all_cells(table, measures))
     for measure in measures:
-        apart = last_differences(table, measure, "strategy", BASELINE)
-        cells = {f"{name_of(n)}, {task}, {model}": v for (task, model, n), v in apart.items()}
+        cells = _cells(table, measure)
         parts.append(stands(cells, f"{WHAT[measure]}, each task and model, uncorrected", "Random"))
-        parts.append(power_line(apart.values(), f"a cell's {WORDS[measure]}"))
+        parts.append(power_line(cells.values(), f"a cell's {WORDS[measure]}"))
     return paragraphs(*parts)
+
+
+def _cells(table: pd.DataFrame, measure: str) -> dict[str, np.ndarray]:
+    """{"strategy, task, model": differences to Random after the last round (seeds,)}."""
+    apart = last_differences(table, measure, "strategy", BASELINE)
+    return {f"{name_of(n)}, {task}, {model}": v for (task, model, n), v in apart.items()}
 
 
 def judged(table: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
@@ -67,15 +73,14 @@ def _second_look(folder: Path) -> str:
         return ""
     table = pd.read_csv(path)
     measure = "utility" if table["utility"].notna().all() else "reward"
-    apart = last_differences(table, measure, "strategy", BASELINE)
-    cells = {f"{name_of(n)}, {task}, {model}": v for (task, model, n), v in apart.items()}
+    cells = _cells(table, measure)
     # Of other prompts, but the same adapters and random numbers: the choice had seen some of them.
     untouched = table[~table["seed"].isin(TUNING_SEEDS)]
     if len(untouched) < len(table):
-        without = last_differences(untouched, measure, "strategy", BASELINE)
+        without = _cells(untouched, measure)
         cells |= {
-            f"{name_of(n)}, {task}, {model}, without seeds that had a part in tuning": values
-            for (task, model, n), values in without.items()
+            f"{cell}, without seeds that had a part in tuning": values
+            for cell, values in without.items()
         }
     label = f"A second look on {table['seed'].nunique()} seeds of its own, {WORDS[measure]}"
     return stands(cells, label, "Random")

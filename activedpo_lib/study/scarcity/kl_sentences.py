@@ -12,7 +12,7 @@ from activedpo_lib.study.comparisons.corrected import corrected_verdict, holm, p
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.scarcity.equal_kl import PLACEBO, by_cell, over_cells
 from activedpo_lib.study.statistics import saved_table
-from activedpo_lib.study.wording import joined, name_of, number, paragraphs, stands
+from activedpo_lib.study.wording import joined, name_of, number, paragraphs, stands, under_verdicts
 
 WORDS = {"reward": "reward", "utility": "true utility", "agreement": "agreement with people"}
 NOT_JUDGED = "not judged: Random did not go so far"
@@ -74,15 +74,13 @@ def judged(found: dict[Key, np.ndarray]) -> dict[Key, str]:
     }
 
 
-def _verdicts(cells: dict[str, tuple[np.ndarray, str]], what: str, seeds: int = 0) -> str:
-    """Numbers under their corrected verdicts; how many seeds, where not all could be compared."""
-    each: dict[str, list[str]] = {}
+def _verdicts(cells: dict[str, tuple[np.ndarray, str]], what: str, seeds: int) -> str:
+    """Numbers under their corrected verdicts; of how many seeds, where not all were compared."""
+    told = []
     for name, (values, verdict) in cells.items():
-        few = f", {len(values)} of {seeds} seeds" if seeds and len(values) < seeds else ""
-        text = f"{name} ({number(values)}{few})" if len(values) > 1 else name
-        each.setdefault(verdict, []).append(text)
-    lines = [f"- {word[0].upper()}{word[1:]}: {'; '.join(own)}." for word, own in each.items()]
-    return "\n".join([f"{what}, difference to Random, corrected verdict:\n", *lines])
+        few = f", {len(values)} of {seeds} seeds" if len(values) < seeds else ""
+        told.append((verdict, f"{name} ({number(values)}{few})" if len(values) > 1 else name))
+    return under_verdicts(f"{what}, difference to Random, corrected verdict", told)
 
 
 def _placebo(table: pd.DataFrame, variant: str) -> Iterator[str]:
