@@ -78,7 +78,7 @@ def _half(failed: Part, device: torch.device) -> int:
         "the same to rounding; bfloat16's move with the batches. A lower selection.token_budget or "
         "generation.batch_sequences (0: found from the free memory) spares the failed tries",
         RuntimeWarning,
-        stacklevel=3,
+        stacklevel=1,  # of this line, so that Python's filter says it once, whatever the pass
     )
     if device.type == "cuda":
         gc.collect()

@@ -4,13 +4,14 @@ labels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from activedpo_lib.memory import Part, in_batches
 from activedpo_lib.method.formulas import preference_probability
 from activedpo_lib.method.models import encode_pair
 from activedpo_lib.records import LabelledPair, Pair, Prompt, Score
@@ -30,24 +31,15 @@ def reward_model_score(
 
     @torch.inference_mode()
     def score(prompts: Sequence[Prompt], texts: Sequence[str]) -> np.ndarray:
-        device = next(model.parameters()).device
         encoded = [
             encode_pair(tokenizer, p.text, text) for p, text in zip(prompts, texts, strict=True)
         ]
-        order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
-        rewards = np.zeros(len(encoded))
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            padded = tokenizer.pad(
-                {"input_ids": [list(encoded[i]) for i in rows]},
-                padding_side="right",
-                return_tensors="pt",
-            ).to(device)
-            logits = model(
-                input_ids=padded["input_ids"], attention_mask=padded["attention_mask"]
-            ).logits
-            rewards[rows] = logits.squeeze(-1).double().cpu().numpy()
-        return finite(rewards, "the reward model")
+
+        def read(rows: Sequence[int]) -> Any:
+            ids = {"input_ids": [list(encoded[row]) for row in rows]}
+            return tokenizer.pad(ids, padding_side="right", return_tensors="pt")
+
+        return _scored(model, read, [len(each) for each in encoded], batch_size)
 
     return score
 
@@ -64,27 +56,47 @@ def classifier_score(
 
     @torch.inference_mode()
     def score(prompts: Sequence[Prompt], texts: Sequence[str]) -> np.ndarray:
-        device = next(model.parameters()).device
-        questions, answers = (
-            [p.question or p.text for p in prompts],
-            [text.strip() for text in texts],
-        )
-        order = sorted(range(len(texts)), key=lambda i: len(questions[i]) + len(answers[i]))
-        rewards = np.zeros(len(texts))
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            read = tokenizer(
-                [questions[i] for i in rows],
-                [answers[i] for i in rows],
+        questions = [p.question or p.text for p in prompts]
+        answers = [text.strip() for text in texts]
+
+        def read(rows: Sequence[int]) -> Any:
+            return tokenizer(
+                [questions[row] for row in rows],
+                [answers[row] for row in rows],
                 truncation="longest_first",
                 max_length=min(tokenizer.model_max_length, 2048),
                 padding=True,
                 return_tensors="pt",
-            ).to(device)
-            rewards[rows] = model(**read).logits.squeeze(-1).double().cpu().numpy()
-        return finite(rewards, "the reward model")
+            )
+
+        lengths = [len(q) + len(a) for q, a in zip(questions, answers, strict=True)]
+        return _scored(model, read, lengths, batch_size)
 
     return score
+
+
+def _scored(
+    model: PreTrainedModel,
+    read: Callable[[Sequence[int]], Any],
+    lengths: Sequence[int],
+    batch_size: int,
+) -> np.ndarray:
+    """The logits (n,) of texts that `read` puts into a batch by their rows: the shortest first, as
+    many at a time, or half as many after an out-of-memory error (`memory.in_batches`).
+    """
+    device = next(model.parameters()).device
+    order, rewards = sorted(range(len(lengths)), key=lengths.__getitem__), np.zeros(len(lengths))
+
+    def split(most: int, done: int) -> Iterator[Part]:
+        for start in range(done, len(order), most):
+            rows = order[start : start + most]
+            yield Part(rows, len(rows), len(rows))
+
+    def work(rows: Sequence[int]) -> None:
+        rewards[rows] = model(**read(rows).to(device)).logits.squeeze(-1).double().cpu().numpy()
+
+    in_batches(split, work, batch_size, batch_size, device)
+    return finite(rewards, "the reward model")
 
 
 def utility_score(utility: Callable[[Prompt, str], float]) -> Score:

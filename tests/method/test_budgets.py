@@ -2,21 +2,28 @@
 the same results.
 """
 
+import copy
 import warnings
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from conftest import TARGETS, make_policy, make_sequences
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification
 
 from activedpo_lib import memory
-from activedpo_lib.method import adapters, generation, logps, training
+from activedpo_lib.method import adapters, generation, logps, models, training
 from activedpo_lib.method.design import select_greedy
 from activedpo_lib.method.features import pair_features
 from activedpo_lib.method.generation import generate
 from activedpo_lib.method.gradients import gradient_shapes, response_features
 from activedpo_lib.method.logps import last_hidden_states, response_logps
+from activedpo_lib.method.oracles import classifier_score, reward_model_score
 from activedpo_lib.method.projection import make_projection
+from activedpo_lib.method.reward_models import new_reward_model
 from activedpo_lib.records import Budget, Fit, LabelledPair, Prompt, Response, Sampling
 from activedpo_lib.streams import stream
 
@@ -37,14 +44,14 @@ PASSES = {
 
 class Card:
     """A card that holds `most` padded tokens at a time, a unit of memory each, and remembers the
-    batches that it was given.
+    batches that it was given, to a policy or to a reward model.
     """
 
-    def __init__(self, policy, most):
+    def __init__(self, model, most):
         self.most, self.tried, self._peak = most, [], 0
-        policy.get_base_model().get_decoder().register_forward_pre_hook(
-            self._take, with_kwargs=True
-        )
+        is_policy = isinstance(model, PeftModel)
+        reads = model.get_base_model().get_decoder() if is_policy else model.base_model
+        reads.register_forward_pre_hook(self._take, with_kwargs=True)
 
     def _take(self, _module, _arguments, given):
         size = given["attention_mask"].numel()
@@ -79,14 +86,50 @@ def test_a_batch_that_does_not_fit_is_halved_to_the_same_result(what, most):
     assert sum(held) < 1.5 * len(READ[0]) * 30  # what was done before stays done
 
 
-def test_it_is_said_once():
-    policy = make_policy()
+def test_it_is_said_once_whatever_the_pass(tokenizer, prompts):
+    policy, score = make_policy(), scorers(tokenizer)["own"]
     Card(policy, 60)
+    Card(score.model, 60)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("default")
-        for _ in range(3):
-            response_logps(policy, *READ, 4096)
+        for run in (*PASSES.values(), *PASSES.values()):
+            run(policy, 4096)
+        drawn(policy, tokenizer, prompts, 36)
+        score.of(prompts, [prompt.text for prompt in prompts])
     assert len(said) == 1
+
+
+class Scorer(NamedTuple):
+    model: torch.nn.Module
+    of: Callable
+
+
+def scorers(tokenizer):
+    """{kind: a reward model's Scorer}, of random weights."""
+    base = make_policy().unload()
+    own = new_reward_model(base, stream=stream(0, "head")).eval()
+    config = copy.deepcopy(base.config)
+    config.num_labels = 1
+    theirs = AutoModelForSequenceClassification.from_config(config).eval()
+    return {
+        "own": Scorer(own, reward_model_score(own, tokenizer)),
+        "classifier": Scorer(theirs, classifier_score(theirs, tokenizer)),
+    }
+
+
+@pytest.mark.parametrize("kind", ["own", "classifier"])
+def test_scores_go_on_in_smaller_batches_to_the_same_rewards(kind, tokenizer, prompts):
+    score, asked = scorers(tokenizer)[kind], [*prompts, *prompts, *prompts]
+    texts = [" ".join(["summary"] * at) for at in range(len(asked))]
+    truth = score.of(asked, texts)
+    read = zip(asked, texts, strict=True)
+    widest = max(len(models.encode_pair(tokenizer, asking.text, text)) for asking, text in read)
+    card = Card(score.model, 3 * widest)
+    with pytest.warns(RuntimeWarning, match="half the size"):
+        found = score.of(asked, texts)
+    assert max(card.tried) > card.most
+    np.testing.assert_allclose(found, truth, atol=1e-5)
+    assert len(set(truth.round(4))) > 1
 
 
 @pytest.mark.parametrize("what", PASSES)
