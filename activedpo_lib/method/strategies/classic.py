@@ -20,7 +20,8 @@ def random() -> Strategy:
 
 
 def apo(apo_ridge: float = 1.0e-5) -> Strategy:
-    """Das et al. 2024: the B largest z' V^-1 z at once, z of the frozen pi_SFT's hidden states,
+    """Das et al. 2024: the B largest z' V^-1 z at once, z of the frozen pi_SFT's hidden states.
+
     V = apo_ridge I + sum of z z' over the labelled pairs; pi_SFT's responses.
     """
 
@@ -32,8 +33,9 @@ def apo(apo_ridge: float = 1.0e-5) -> Strategy:
 
 
 def aplp(shortlist: float = 0.4) -> Strategy:
-    """Muldrew et al. 2024: the prompts of highest entropy, then the pairs of largest |r1 - r2|, one
-    a prompt. shortlist: the share of prompts that entropy keeps (8B = 400 of 1000).
+    """Muldrew et al. 2024: the prompts of highest entropy, then the pairs of largest |r1 - r2|.
+
+    One pair a prompt. shortlist: the share of prompts that entropy keeps (8B = 400 of 1000).
     """
 
     def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
@@ -59,9 +61,7 @@ def _best_of(rows: np.ndarray, values: np.ndarray, ties: np.ndarray, count: int)
 
 
 def entropy() -> Strategy:
-    """The prompts of highest predictive entropy, one pair of each drawn at random (Muldrew et al.
-    2024, the first half).
-    """
+    """Muldrew et al. 2024, the first half: a pair at random of each prompt of highest entropy."""
 
     def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
         ties = stream.uniforms(candidates.ids)
@@ -75,7 +75,7 @@ def entropy() -> Strategy:
 
 
 def margin() -> Strategy:
-    """The smallest |r1 - r2|: the pairs whose label the model is least sure of."""
+    """Uncertainty sampling (Lewis and Gale 1994): the smallest |r1 - r2|, the least sure labels."""
 
     def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
         return largest(-_certainty(candidates), batch_size, stream.uniforms(candidates.ids))
@@ -84,7 +84,7 @@ def margin() -> Strategy:
 
 
 def certainty() -> Strategy:
-    """The largest |r1 - r2| (Muldrew et al. 2024, the second half)."""
+    """Muldrew et al. 2024, the second half: the largest |r1 - r2|."""
 
     def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
         return largest(_certainty(candidates), batch_size, stream.uniforms(candidates.ids))
@@ -93,11 +93,11 @@ def certainty() -> Strategy:
 
 
 def d_optimal(ridge: float = 1.0, ridge_is: str = "relative") -> Strategy:
-    """Greedy log-det on pi_SFT's last layer, each pair weighted by sqrt(mu (1 - mu)),
-    mu = sigma(r1 - r2) (Kveton et al. 2025).
+    """Kveton et al. 2025: greedy log-det on pi_SFT's last layer, weighted by the label's spread.
 
-    A labelled pair's margin is not measured again: it enters with the weight of mu = 1/2. ridge:
-    on V_0's diagonal, absolute or relative to this pool's mean squared weighted feature (D2).
+    A pair's weight is sqrt(mu (1 - mu)), mu = sigma(r1 - r2). A labelled pair's margin is not
+    measured again: it enters with the weight of mu = 1/2. ridge: on V_0's diagonal, absolute or
+    relative to this pool's mean squared weighted feature (D2).
     """
 
     def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:

@@ -12,8 +12,9 @@ from activedpo_lib.streams import Stream
 
 
 def activedpo(repeat_prompts: bool = True) -> Strategy:
-    """The paper's: greedy argmax of ||grad r(x, y1) - grad r(x, y2)|| in V^-1, V growing with each
-    pick (Eq. 3, 4). repeat_prompts: whether a batch may ask about a prompt twice (D13).
+    """The paper's: greedy argmax of ||grad r(x, y1) - grad r(x, y2)|| in V^-1 (Eq. 3, 4).
+
+    V grows with each pick. repeat_prompts: whether a batch may ask about a prompt twice (D13).
     """
 
     def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
@@ -31,7 +32,7 @@ def activedpo(repeat_prompts: bool = True) -> Strategy:
 
 
 def gradient_norm() -> Strategy:
-    """The largest ||phi||: ActiveDPO's criterion without V."""
+    """This project's control: the largest ||phi||, ActiveDPO's criterion without V."""
 
     def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
         norms = np.linalg.norm(candidates.phi.astype(np.float64), axis=1)
@@ -41,7 +42,7 @@ def gradient_norm() -> Strategy:
 
 
 def frozen_v() -> Strategy:
-    """ActiveDPO with V fixed inside the batch: the B most uncertain pairs at once (Fig. 7)."""
+    """This project's control (Fig. 7): ActiveDPO with V fixed in a batch, B picks at once."""
 
     def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
         scores = uncertainty(candidates.phi, candidates.ridge, candidates.past_phi)
@@ -51,9 +52,7 @@ def frozen_v() -> Strategy:
 
 
 def k_center() -> Strategy:
-    """Core-set (Sener and Savarese 2018): the pair farthest from all labelled and picked ones, by
-    its gradient feature.
-    """
+    """Core-set (Sener and Savarese 2018): the phi farthest from all labelled and picked ones."""
 
     def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
         phi, distance = candidates.phi.astype(np.float64), np.full(len(candidates.phi), np.inf)
@@ -70,8 +69,9 @@ def k_center() -> Strategy:
 
 
 def transductive(ridge: float = 1.0) -> Strategy:
-    """I-optimal: the pair whose label most lowers the pool's mean phi' V^-1 phi; each pair's phi of
-    unit norm, V_0 = ridge I.
+    """Yu et al. 2006, I-optimal: the label that most lowers the pool's mean phi' V^-1 phi.
+
+    Each pair's phi is of unit norm, V_0 = ridge I.
     """
 
     def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:

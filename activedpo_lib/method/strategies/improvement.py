@@ -23,7 +23,7 @@ def improvement(phi: np.ndarray, gaps: np.ndarray) -> np.ndarray:
 
 
 def predicted_improvement(prior: float = 0.1, ridge: float = 1.0) -> Strategy:
-    """The B largest |phi_i . g^|; before any label, transductive."""
+    """This project's own: the B largest |phi_i . g^|; before any label, transductive."""
 
     def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
         known, ties = reward_posterior(candidates, prior), stream.uniforms(candidates.ids)
@@ -35,8 +35,9 @@ def predicted_improvement(prior: float = 0.1, ridge: float = 1.0) -> Strategy:
 
 
 def improve_and_explore(prior: float = 0.1, ridge: float = 1.0) -> Strategy:
-    """Half of the batch by predicted improvement; the other half transductive, on what g^ does not
-    explain: phi without its part along g^.
+    """This project's own: half a batch by predicted improvement, half transductive on the rest.
+
+    The rest is what g^ does not explain: phi without its part along g^.
     """
 
     def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
@@ -58,7 +59,7 @@ def improve_and_explore(prior: float = 0.1, ridge: float = 1.0) -> Strategy:
 
 
 def improvement_thompson(prior: float = 0.1) -> Strategy:
-    """Each pick by a g^ of its own, the gaps drawn from the reward's posterior."""
+    """This project's own: each pick by a g^ of its own, its gaps drawn from the posterior."""
 
     def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
         known, ties = reward_posterior(candidates, prior), stream.uniforms(candidates.ids)

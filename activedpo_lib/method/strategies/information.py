@@ -47,8 +47,10 @@ def information(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
 
 
 def epig(prior: float = 0.1) -> Strategy:
-    """EPIG (Bickford Smith et al. 2023): the largest mutual information, on average, of the pair's
-    label and the labels of held-out prompts' pairs, which nobody is asked for.
+    """EPIG (Bickford Smith et al. 2023): what tells most of the labels of held-out prompts' pairs.
+
+    The largest mutual information, on average, of the pair's label and theirs, which nobody is
+    asked for.
     """
 
     def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
@@ -90,8 +92,10 @@ def shared_information(mean: np.ndarray, covariance: np.ndarray, count: int) -> 
 
 
 def bal_pm(prior: float = 0.1, prompt_entropy: float = 1.0, neighbours: int = 5) -> Strategy:
-    """BAL-PM (Melo et al. 2024): BALD's information plus `prompt_entropy` times what the pair's
-    prompt adds to the entropy of the labelled prompts, estimated from its nearest `neighbours`.
+    """BAL-PM (Melo et al. 2024): BALD's information plus a spread over prompts.
+
+    The spread is `prompt_entropy` times what the pair's prompt adds to the entropy of the labelled
+    prompts, estimated from its nearest `neighbours`.
     """
 
     def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:

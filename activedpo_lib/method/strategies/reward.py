@@ -51,13 +51,14 @@ def on_the_reward(criterion: Criterion, prior: float) -> Strategy:
 
 
 def predicted_gap(prior: float = 0.1) -> Strategy:
-    """The largest expected reward gaps |mu|: the pairs whose winner the labels so far foretell."""
+    """This project's own: the largest expected gaps |mu|, whose winners the labels foretell."""
     return on_the_reward(lambda mean, _: np.abs(mean), prior)
 
 
 def upper_confidence_gap(prior: float = 0.1, confidence: float = 1.0) -> Strategy:
-    """|mu| + confidence x its standard deviation: the gap that could still be, over all pairs of
-    the pool (ActiveUltraFeedback's DeltaUCB).
+    """ActiveUltraFeedback's DeltaUCB: the largest |mu| + confidence x its standard deviation.
+
+    The gap that could still be, here over all pairs of the pool.
     """
     return on_the_reward(
         lambda mean, variance: np.abs(mean) + confidence * np.sqrt(variance), prior
@@ -65,8 +66,9 @@ def upper_confidence_gap(prior: float = 0.1, confidence: float = 1.0) -> Strateg
 
 
 def novel_gap(prior: float = 0.1) -> Strategy:
-    """E f^2 = mu^2 + variance, times the share of the variance that earlier picks leave: large
-    gaps that do not repeat each other (this project's).
+    """This project's own: large gaps that do not repeat each other.
+
+    E f^2 = mu^2 + variance, times the share of the variance that earlier picks leave.
     """
 
     def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
@@ -83,8 +85,10 @@ def novel_gap(prior: float = 0.1) -> Strategy:
 
 
 def max_min_lcb(prior: float = 0.1, confidence: float = 1.0) -> Strategy:
-    """MaxMinLCB (Pasztor et al. 2024): of each prompt the response with the best worst-case gap
-    and the one that this worst case is against; the pairs of the most uncertain gaps are labelled.
+    """MaxMinLCB (Pasztor et al. 2024): the response of the best worst case against its worst rival.
+
+    The worst case is the gap's lower bound, mu - confidence x its standard deviation. Each prompt
+    has one such pair; those of the most uncertain gaps are labelled.
     """
 
     def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
@@ -105,15 +109,17 @@ def max_min_lcb(prior: float = 0.1, confidence: float = 1.0) -> Strategy:
 
 
 def double_thompson(prior: float = 0.1) -> Strategy:
-    """Double Thompson sampling (Wu and Liu 2016): of prompts drawn at random, the best response by
-    one draw of the reward against the best other one by a second draw.
+    """Double Thompson sampling (Wu and Liu 2016): the best responses by two draws of the reward.
+
+    Of prompts drawn at random, the best by one draw against the best other one by a second draw.
     """
     return _thompson(prior, against=np.argmax)
 
 
 def reversed_thompson(prior: float = 0.1) -> Strategy:
-    """Double reversed Thompson sampling (ActiveUltraFeedback's DRTS): the best response by one draw
-    against the worst by a second one.
+    """ActiveUltraFeedback's DRTS: the best response by one draw against the worst by another.
+
+    Double reversed Thompson sampling: a draw is of the reward, the prompts are drawn at random.
     """
     return _thompson(prior, against=np.argmin)
 
