@@ -62,14 +62,16 @@ STUDIES = {
     "15_costs": (["probed"], ["fig8_costs"], 1),
     "16_forgetting": (["probed"], ["fig9_forgetting"], 3),
     "17_what_was_picked": (["probed"], ["fig10_picks"], 2),
-    "18_when_does_it_pay": (["pays", "ridge"], ["fig12_when_it_pays"], 11),
+    "18_when_does_it_pay": (["pays", "ridge"], ["fig12_when_it_pays"], 15),
     "19_all_strategies": (["strategies", "equal_kl"], ["fig13_all_strategies", "fig20_equal_kl"], 46),
-    "20_is_it_the_labels": (["controls", "equal_kl"], ["fig17_controls"], 20),
+    "20_is_it_the_labels": (["controls", "equal_kl", "longer"], ["fig17_controls", "fig21_longer"], 24),
     "21_replay": (["replay"], ["fig14_replay"], 5),
     "22_decisions": (["decisions"], ["decisions"], 6),
 }
 if KNOWN:
-    STUDIES["13_proposition_1"] = (["proposition"], ["fig6_proposition_1"], 3)
+    STUDIES["13_proposition_1"] = (["proposition"], ["fig6_proposition_1", "fig6_proposition_1_beyond"], 3)
+# What a notebook draws or tells of another's figure: the room, and what half the labels cost. They start before all others.
+READS = {"18_when_does_it_pay": "fig16_room", "19_all_strategies": "fig16_room", "07_room": "fig15_label_elasticity"}
 # With targets of their own: `make fresh` and `make scale`.
 ALONE = {
     "25_fresh_seeds": (["confirm", "confirm_truth", "confirm_equal_kl", "equal_kl"], ["fig18_fresh_seeds"], 10),
@@ -102,8 +104,9 @@ for notebook, (names, figures, minutes) in sorted((STUDIES | ALONE).items()):
             f"notebooks/{notebook}.ipynb",
             STUDY_CODE,
             [f"{RUNS}/tables/{which}_{task}_{GRID.models[-1]}.csv" for which in ("activedpo", "baselines") for task in GRID.tasks],
+            [f"{FIGURES}/{READS[notebook]}.csv"] if notebook in READS else [],
         output: [f"{FIGURES}/{figure}.csv" for figure in figures]
-        priority: minutes
+        priority: 500 if set(figures) & set(READS.values()) else minutes
         log: f"{RUNS}/notebooks/{notebook}.ipynb"
         params:
             key=study_key(names),

@@ -116,6 +116,7 @@ STUDY_FIGURES = (
     "fig3_normalisation",
     "fig4_projection",
     "fig6_proposition_1",
+    "fig6_proposition_1_beyond",
     "fig7_v_ablation",
     "fig8_costs",
     "fig9_forgetting",
@@ -129,6 +130,7 @@ STUDY_FIGURES = (
     "fig17_controls",
     "fig18_fresh_seeds",
     "fig20_equal_kl",
+    "fig21_longer",
     "decisions",
 )
 

@@ -4,7 +4,9 @@ Every number is read from *.csv, and every above, below and level follows from a
 seeds, so that a sentence stays true when the figures are made again.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from activedpo_lib.study.comparisons.pooled import over_cells
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.probing import by_size, picks
 from activedpo_lib.study.scarcity import sentences as scarcity
+from activedpo_lib.study.scarcity.numbers import share_of_room
 from activedpo_lib.study.statistics import effects, last_differences, last_round, saved_table
 from activedpo_lib.study.wording import (
     REWARD,
@@ -48,7 +51,7 @@ def main_results(folder: Path) -> str:
         over = compared(np.mean(list(cells.values()), axis=0), "Random's")  # one number a seed
         head = (
             f"ActiveDPO's {measure.replace('_', '-')} ended above Random's in {count}, and over "
-            f"all of them {over}."
+            f"all of them {over}{_of_the_room(folder, found, measure)}."
         )
         parts += [headline(cells, head), stands(cells, what, "Random")]
     every = effects(folder, "fig1_reward", "reward", "strategy", "random")
@@ -66,6 +69,13 @@ def main_results(folder: Path) -> str:
     )
 
 
+def _of_the_room(folder: Path, found: Mapping[tuple, np.ndarray], measure: str) -> str:
+    """ActiveDPO's gain as a share of the room, where that was measured: it is one of reward."""
+    cells = {(t, m): values for (t, m, s), values in found.items() if s == "activedpo"}
+    part = share_of_room(folder, cells) if measure == "reward" else math.nan
+    return "" if math.isnan(part) else f", {share(part)} of the room"
+
+
 def model_dependence(folder: Path) -> str:
     """Figure 2: the interaction's test, and each model's best subset."""
     final = last_round(saved_table(folder, "fig2_model_dependence"))
@@ -80,10 +90,17 @@ def model_dependence(folder: Path) -> str:
     means = final.groupby(["model_name", "subset"])["reward"].mean()
     best = {m: f"{means[m].idxmax()} ({plain(means[m].max())})" for m in means.index.levels[0]}
     shown = f"{(tests['p'] < 0.05).sum() or 'none'} of {len(tests)} measures"
+    ends = final.set_index(["model_name", "subset", "seed"])["reward"].unstack("seed")
+    apart = [
+        (one - other).to_numpy()
+        for _, own in ends.groupby(level="model_name")
+        for (_, one), (_, other) in combinations(own.iterrows(), 2)
+    ]
     return paragraphs(
         f"**Model and data interact in {shown}, at p < 0.05.**",
         itemised(found, "The test over all seeds, and with one seed left out"),
         itemised(best, "Where each model's mean oracle reward (logits) is highest"),
+        power_line(apart, "reward between two subsets"),
     )
 
 
@@ -148,6 +165,7 @@ def proposition(folder: Path) -> str:
         headline(own, f"Uncertainty ranks pairs by the reward's error above chance in {count}."),
         stands(own, "Rank correlation of uncertainty and error (chance is 0)", "chance"),
         stands(norm, "The same correlation", "the gradient norm's"),
+        power_line(own.values(), "that correlation"),
         _beyond_gap(folder),
         "In the proposition's own setting the bound was fitted to hold for "
         f"{share(active['level'].iloc[0])} of pairs. It holds for "

@@ -12,6 +12,7 @@ from activedpo_lib.study.comparisons.corrected import (
     above_everywhere,
     corrected_verdicts,
 )
+from activedpo_lib.study.comparisons.pooled import over_cells
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.probing import picks
 from activedpo_lib.study.scarcity.kl_sentences import strategies_at_equal_kl
@@ -30,6 +31,13 @@ from activedpo_lib.study.wording import (
     share,
     stands,
 )
+
+MEASURES = {"reward": "a cell's reward", "utility": "a cell's true utility"}
+# A criterion that is made of two, and what each is alone: |mu| + sigma; |phi . sum of mu phi|.
+PARTS = {
+    "upper_confidence_gap": ("predicted_gap", "bald"),
+    "predicted_improvement": ("predicted_gap",),
+}
 
 
 def v_ablation(folder: Path) -> str:
@@ -58,9 +66,11 @@ def costs(folder: Path) -> str:
         for n, f in flops.items()
         if n != "random"
     ]
+    cells = effects(folder, "fig8_costs", "reward", "strategy", "random")
     return paragraphs(
         f"**Operations of a run, as a multiple of Random's: {joined(ratios)}.**",
-        stands(effects(folder, "fig8_costs", "reward", "strategy", "random"), REWARD, "Random"),
+        stands(cells, REWARD, "Random"),
+        power_line(cells.values()),
         _times(folder, table),
     )
 
@@ -91,6 +101,7 @@ def forgetting(folder: Path) -> str:
     return paragraphs(
         f"**ActiveDPO's loss on demonstrations ended {first}, in nats a token.**",
         *(stands(found[measure], what, "Random") for measure, what in measured.items()),
+        power_line(found["sft_loss"].values(), "the loss on demonstrations"),
     )
 
 
@@ -146,16 +157,32 @@ def all_strategies(folder: Path) -> str:
     last = found[found["when"] == WHENS[0]]
     lines = [_corrected_line(own, *cell) for cell, own in _by_cell(last)]
     equal = strategies_at_equal_kl(folder)
-    return paragraphs(head, equal, *lines, power_line(_apart(table), "reward"))
+    seen = [_power(table, str(measure), own) for measure, own in last.groupby("measure")]
+    return paragraphs(head, equal, *lines, *seen, _parts(table))
 
 
 def _by_cell(found: pd.DataFrame) -> Iterable[tuple[tuple, pd.DataFrame]]:
     return found.groupby(["measure", "task", "model"], sort=False)
 
 
-def _apart(table: pd.DataFrame) -> list[np.ndarray]:
-    """The paired differences to Random in reward after the last round, an array a comparison."""
-    return list(statistics.last_differences(table, "reward", "strategy", "random").values())
+def _power(table: pd.DataFrame, measure: str, family: pd.DataFrame) -> str:
+    apart = statistics.last_differences(table, measure, "strategy", "random").values()
+    return power_line(apart, MEASURES[measure], len(family))
+
+
+def _parts(table: pd.DataFrame) -> str:
+    """Which part of a criterion earns its gain: the whole less what is left without the other."""
+    cells: dict[str, np.ndarray] = {}
+    for whole, parts in PARTS.items():
+        if whole in set(table["strategy"]):
+            apart = over_cells(table[table["strategy"].isin([whole, *parts])], "reward", whole)
+            cells |= {
+                f"{wording.name_of(part)} instead of {wording.name_of(whole)}": apart[part]
+                for part in parts
+                if part in apart
+            }
+    what = f"Which part earns it? {REWARD}, mean over tasks and models"
+    return stands(cells, what, "the whole criterion") if cells else ""
 
 
 def _strategy_and_interval(row: dict) -> str:

@@ -96,6 +96,7 @@ def conditions(table: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     (Fig. 12). Each variant's own last round counts: batches of other sizes have other rounds.
     """
     difference = difference_to(table, "reward")
+    difference = difference[difference["strategy"] == "activedpo"]
     names = dict.fromkeys(difference["variant"])
     return {n: last_and_mean(difference[difference["variant"] == n], "reward") for n in names}
 

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 from activedpo_lib.store import HOME
-from activedpo_lib.study import claims
+from activedpo_lib.study import claims, earlier
 
 
 def test_the_readme_says_what_the_committed_tables_say():
     readme = (HOME / "README.md").read_text(encoding="utf-8")
     table = claims.markdown(claims.all_claims())
-    for part in (table, claims.caption(), claims.found(), claims.beyond()):
+    for part in (table, claims.caption(), claims.in_short(), claims.found(), claims.beyond()):
         assert part in readme
 
 
@@ -76,3 +76,9 @@ def test_what_the_readme_says_where_is_there():
     assert len(named) == 5
     for function, path in named:
         assert f"\ndef {function}(" in (HOME / path).read_text(encoding="utf-8"), path
+
+
+def test_the_first_laboratory_is_told_beside_this_one():
+    found = earlier.then_and_now()
+    assert list(found["now"]) == [row[3] for row in claims.all_claims()]
+    assert list(found.iloc[:, 0]) == [row[0] for row in claims.all_claims()]

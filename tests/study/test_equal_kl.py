@@ -119,7 +119,7 @@ def test_a_table_in_which_nothing_is_judged_is_told_as_that(tmp_path):
     found = apart(*strategy("k_center", 0.9, 0.0))
     found.to_csv(tmp_path / "fig17_controls_equal_kl.csv", index=False)
     head, told, *_ = kl_sentences.at_equal_kl(tmp_path)
-    assert "cells above Random in reward: k-center 0 of 1.**" in head
+    assert "k-center ended above Random in 0 of 1 cells in reward.**" in head
     assert told.endswith("- Not judged: Random did not go so far: tldr, llama.")
 
 

@@ -150,3 +150,22 @@ def test_the_record_names_the_seeds_of_every_look(tmp_path):
     assert record["seed"] == [40, 41]
     assert record["other_seeds"] == {"confirm_truth": [70, 71], "confirm_equal_kl": [170, 171]}
     assert set(record["params"]) == set(LOOKS)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        ({"a": ["above", "level"], "b": ["level", "level"]}, "helps"),
+        ({"a": ["level", "level"]}, "was not shown to help"),
+        ({"a": ["above", "below"]}, "helps in some places and harms in others"),
+        ({"a": ["below", "level"]}, "was not shown to help"),
+        ({"a": ["above", "below"], "b": ["above", "level"]}, "helps"),
+    ],
+)
+def test_whether_choosing_helps_is_asked_of_every_strategy(verdicts, said):
+    rows = [
+        {"strategy": name, "verdict": word if word == "level" else f"{word} Random"}
+        for name, words in verdicts.items()
+        for word in words
+    ]
+    assert fresh.helped(pd.DataFrame(rows)) == said

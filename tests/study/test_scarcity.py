@@ -143,12 +143,23 @@ def test_what_is_gained_at_equal_kl_is_counted_with_its_correction(tmp_path):
     found.to_csv(tmp_path / "fig17_controls_equal_kl.csv")
     said = sentences.is_it_the_labels(tmp_path).split("\n\n")
     assert said[1] == (
-        "**At equal KL (3 seeds, corrected), cells above Random in reward and in true utility: "
-        "ActiveDPO 2 and 2 of 2; upper-confidence gap 0 and 0 of 2; "
-        "k-center 0 and 0 of 2 (below in 4).**"
+        "**At equal KL (3 seeds, corrected), "
+        "ActiveDPO ended above Random in 2 of 2 cells in reward and 2 of 2 cells in true utility.\n"
+        "Upper-confidence gap ended above Random in 0 of 2 cells in reward and 0 of 2 cells in "
+        "true utility.\nK-center ended above Random in 0 of 2 cells in reward (below in 2) and "
+        "0 of 2 cells in true utility (below in 2).**"
     )
     label = "at equal KL, true utility, difference to Random, corrected verdict:"
     at = said.index(f"ActiveDPO {label}")
     assert "Above Random: tldr, llama (+1.00 ± 0.02)" in said[at + 1]
     at = said.index(f"upper-confidence gap {label}")
     assert "Level: tldr, llama (+0.00 ± 0.02)" in said[at + 1]
+
+
+def test_a_share_of_the_room_is_of_means_over_cells(tmp_path):
+    ends = {"random": (0.2, 0.4), "full knowledge: matching": (0.7, 0.9)}
+    table(ends, "strategy").to_csv(tmp_path / "fig16_room.csv")
+    assert numbers.share_of_room(tmp_path, {CELL: np.array([0.1, 0.2])}) == pytest.approx(0.3)
+    unknown = {CELL: np.array([0.1]), ("webgpt", "llama"): np.array([0.1])}
+    assert np.isnan(numbers.share_of_room(tmp_path, unknown))
+    assert np.isnan(numbers.share_of_room("", {CELL: np.array([0.1])}))

@@ -4,6 +4,7 @@ The best of many is partly the luckiest: where it was chosen, its difference is 
 that had no part in the choice, it is not.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -15,9 +16,10 @@ from activedpo_lib.study.comparisons.corrected import WHENS, corrected_verdicts
 from activedpo_lib.study.comparisons.pooled import over_cells, pooled_verdicts
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.scarcity.kl_sentences import at_equal_kl
+from activedpo_lib.study.scarcity.numbers import share_of_room
 from activedpo_lib.study.statistics import last_differences, saved_table
 from activedpo_lib.study.studies import Study
-from activedpo_lib.study.wording import REWARD, itemised, joined, name_of, paragraphs, stands
+from activedpo_lib.study.wording import REWARD, itemised, joined, name_of, paragraphs, share, stands
 
 BASELINE = "random"
 TUNING_SEEDS = range(100, 109)  # notebook 00: those on which the strategy was chosen
@@ -32,7 +34,7 @@ def sentence(folder: Path) -> str:
         return "**One seed: nothing is judged.**"
     measures = ["reward"] + ["utility"] * bool(table["utility"].notna().all())
     third = at_equal_kl(folder, "fig18_fresh_seeds_equal_kl", "usual")
-    parts = [_headline(table, measures), *third, _second_look(folder)]
+    parts = [_headline(folder, table, measures), *third, _second_look(folder)]
     parts.append(_over_all_cells(table, measures))
     for measure in measures:
         cells = _cells(table, measure)
@@ -53,7 +55,7 @@ def judged(table: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
     return found[found["when"] == WHENS[0]].reset_index(drop=True)
 
 
-def _headline(table: pd.DataFrame, measures: Sequence[str]) -> str:
+def _headline(folder: Path, table: pd.DataFrame, measures: Sequence[str]) -> str:
     """In how many cells each strategy is above Random, and below it where it is."""
     told = []
     for name, own in judged(table, measures).groupby("strategy", sort=False):
@@ -63,7 +65,33 @@ def _headline(table: pd.DataFrame, measures: Sequence[str]) -> str:
             also = f" (below in {below})" if below else ""
             counts.append(f"{above} of {len(cells)} cells in {WORDS[str(measure)]}{also}")
         told.append(f"{name_of(str(name))} ended above Random in {joined(counts)}")
-    return f"**On {table['seed'].nunique()} seeds, corrected: {'; '.join(told)}.**"
+    seeds = table["seed"].nunique()
+    return f"**On {seeds} seeds, corrected: {'; '.join(told)}{_of_the_room(folder)}.**"
+
+
+def helped(found: pd.DataFrame) -> str:
+    """What the verdicts of `judged` say of choosing labels at all: of any strategy, in any cell."""
+    above, below = (
+        set(found["strategy"][found["verdict"] == f"{w} Random"]) for w in ("above", "below")
+    )
+    if above - below:
+        return "helps"
+    return "was not shown to help" if not above else "helps in some places and harms in others"
+
+
+def parts_of_room(folder: Path) -> dict[str, float]:
+    """{strategy: what part of the room it gains in reward}; empty without Figure 16."""
+    table = saved_table(folder, "fig18_fresh_seeds")
+    apart, found = last_differences(table, "reward", "strategy", BASELINE), {}
+    for name in dict.fromkeys(cell[-1] for cell in apart):
+        cells = {cell[:2]: values for cell, values in apart.items() if cell[-1] == name}
+        found[name] = share_of_room(folder, cells)
+    return {name: part for name, part in found.items() if not math.isnan(part)}
+
+
+def _of_the_room(folder: Path) -> str:
+    told = [share(part) for part in parts_of_room(folder).values()]
+    return f".\nIn reward that is {joined(told)} of the room" if told else ""
 
 
 def _second_look(folder: Path) -> str:

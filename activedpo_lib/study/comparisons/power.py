@@ -28,9 +28,8 @@ def detectable(deviation: float, seeds: int, power: float = POWER, level: float 
         return float("nan")
     if deviation == 0:
         return 0.0
-    shift = brentq(
-        lambda effect: power_of(effect, 1.0, seeds, level) - power, 1e-9, 2 * critical(seeds) + 10
-    )
+    most = 2 * critical(seeds, level) + 10
+    shift = brentq(lambda effect: power_of(effect, 1.0, seeds, level) - power, 1e-9, most)
     return float(shift * deviation)
 
 
@@ -45,14 +44,17 @@ def pooled_deviation(groups: Iterable[np.ndarray]) -> float:
     return float(np.sqrt(sum(((v - v.mean()) ** 2).sum() for v in own) / free))
 
 
-def power_line(groups: Iterable[np.ndarray], what: str = "reward") -> str:
-    """What could have been seen, as a sentence. groups: paired differences, (seeds,) each."""
+def power_line(groups: Iterable[np.ndarray], what: str = "reward", comparisons: int = 1) -> str:
+    """What could have been seen, as a sentence. groups: paired differences, (seeds,) each;
+    comparisons: those that a verdict is corrected for.
+    """
     own = list(groups)
     seeds = min(len(values) for values in own)
-    least = detectable(pooled_deviation(own), seeds)
+    least = detectable(pooled_deviation(own), seeds, level=LEVEL / comparisons)
     if np.isnan(least):
         return "With one seed no difference could have been seen."
+    many = "one comparison" if comparisons == 1 else f"corrected for {comparisons} comparisons"
     return (
         f"With {seeds} seeds a difference of at least {least:.2g} in {what} could have been seen "
-        f"({POWER:.0%} power, paired t at {LEVEL:.0%}, one comparison)."
+        f"({POWER:.0%} power, paired t at {LEVEL:.0%}, {many})."
     ).replace("%", " %")

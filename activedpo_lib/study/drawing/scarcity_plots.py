@@ -1,5 +1,5 @@
-"""Figures 15 and 17: panels a task, curves a variant. Figure 16 is drawn as Figure 1 is; beside it,
-whose picks push the right way.
+"""Figures 15, 17 and 21: panels a task, curves a variant or strategy. Figure 16 is drawn as Figure
+1 is; beside it, whose picks push the right way.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from activedpo_lib.study.drawing import plots
+from activedpo_lib.study.scarcity.longer import MEASURES, known
 from activedpo_lib.study.scarcity.numbers import measure_of
 
 PANELS = (
@@ -54,6 +55,22 @@ def controls(table: pd.DataFrame, title: str) -> Figure:
             own = found[found["strategy"] == name]
             plots.curves(own, measure_of(table), ax, "variant", looks)
             ax.set(title=f"{plots.LABELS.get(name, name)}: {task}, {model}")
+    return with_legend(figure, title, plots.seeds_note(table))
+
+
+def longer(table: pd.DataFrame, title: str) -> Figure:
+    """Figure 21: a row a task and model, a column a measure, curves the strategies; dotted: the
+    labels of the other figures.
+    """
+    cells, measures = list(table.groupby(["task", "model"], sort=False)), known(table)
+    size = (3.5 * len(measures) + 0.6, 2.6 * len(cells) + 0.9)
+    figure, axes = plt.subplots(
+        len(cells), len(measures), figsize=size, squeeze=False, layout="constrained"
+    )
+    for ((task, model), own), row in zip(cells, axes, strict=True):
+        for measure, ax in zip(measures, row, strict=True):
+            plots.curves(own, measure, ax).set(title=f"{task}, {model}", ylabel=MEASURES[measure])
+            ax.axvline(own["labels"].max() / 2, color="black", linestyle=":", linewidth=0.8)
     return with_legend(figure, title, plots.seeds_note(table))
 
 

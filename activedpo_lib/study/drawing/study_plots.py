@@ -82,9 +82,11 @@ def panels(results: pd.DataFrame, measures: list[str], title: str) -> Figure:
     return finish(figure, title, results, np.atleast_1d(axes)[0])
 
 
-def when_it_pays(conditions: dict[str, tuple[np.ndarray, np.ndarray]], title: str) -> Figure:
+def when_it_pays(
+    conditions: dict[str, tuple[np.ndarray, np.ndarray]], title: str, room: float | None = None
+) -> Figure:
     """Figure 12: ActiveDPO - Random under each condition. conditions: {name: (last (seeds,), mean
-    of rounds (seeds,))}.
+    of rounds (seeds,))}; room: what full knowledge gains under the usual ones, a dotted line.
     """
     names = list(conditions)
     figure, axes = plt.subplots(
@@ -96,9 +98,13 @@ def when_it_pays(conditions: dict[str, tuple[np.ndarray, np.ndarray]], title: st
         plots.intervals(names, [conditions[name][at] for name in names], ax)
         ax.set(xlabel="ActiveDPO - Random, mean oracle reward", title=when)
     axes[1].invert_yaxis()  # shared: each panel turned it once
+    dotted = ""
+    if room is not None:
+        axes[0].axvline(room, color="black", linestyle=":", linewidth=0.8)
+        dotted = "; dotted: what full knowledge gains under the usual conditions"
     seeds = {len(values[0]) for values in conditions.values()}
     figure.suptitle(
-        f"{title}\nmean and 95 % t interval over {min(seeds)} seeds, each seed a dot",
+        f"{title}\nmean and 95 % t interval over {min(seeds)} seeds, each seed a dot{dotted}",
         fontsize="medium",
     )
     return figure

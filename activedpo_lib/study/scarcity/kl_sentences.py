@@ -97,16 +97,18 @@ def _placebo(table: pd.DataFrame, variant: str) -> Iterator[str]:
 
 
 def _headline(verdicts: dict[Key, str], seeds: int) -> str:
-    measures, told = list(dict.fromkeys(key[1] for key in verdicts)), []
+    """A line a strategy, so that none holds the numbers of two."""
+    told = []
     for strategy in dict.fromkeys(key[0] for key in verdicts):
-        own = [[v for k, v in verdicts.items() if k[:2] == (strategy, m)] for m in measures]
-        above = joined([str(cells.count("above Random")) for cells in own])
-        below = sum(cells.count("below Random") for cells in own)
-        also = f" (below in {below})" if below else ""
-        told.append(f"{name_of(strategy)} {above} of {len(own[0])}{also}")
-    where = joined([f"in {WORDS[measure]}" for measure in measures])
-    head = f"At equal KL ({seeds} seeds, corrected), cells above Random {where}"
-    return f"**{head}: {'; '.join(told)}.**"
+        counts = []
+        for measure in dict.fromkeys(key[1] for key in verdicts):
+            own = [v for k, v in verdicts.items() if k[:2] == (strategy, measure)]
+            above, below = (own.count(f"{word} Random") for word in ("above", "below"))
+            also = f" (below in {below})" if below else ""
+            counts.append(f"{above} of {len(own)} cells in {WORDS[measure]}{also}")
+        told.append(f"{name_of(strategy)} ended above Random in {joined(counts)}")
+    lines = ".\n".join([told[0], *(line[0].upper() + line[1:] for line in told[1:])])
+    return f"**At equal KL ({seeds} seeds, corrected), {lines}.**"
 
 
 def strategies_at_equal_kl(folder: Path) -> str:

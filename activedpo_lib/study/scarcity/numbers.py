@@ -80,3 +80,14 @@ def rooms_in(folder: Path | str) -> dict[tuple[str, str], float]:
         return {}
     found = room(pd.read_csv(path))
     return {(task, model): float(values.mean()) for (task, model), values in found.items()}
+
+
+def share_of_room(folder: Path | str, cells: Mapping[tuple[str, str], np.ndarray]) -> float:
+    """What a strategy gained over Random as a share of the room, both as means over tasks and
+    models; NaN where the folder has no room for one of them. cells: {(task, model): (seeds,)}.
+    """
+    rooms = rooms_in(folder)
+    if not cells or not set(cells) <= set(rooms):
+        return math.nan
+    gained = np.mean([values.mean() for values in cells.values()])
+    return float(gained / np.mean([rooms[cell] for cell in cells]))

@@ -2,14 +2,16 @@
 the labels?
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from activedpo_lib.study.comparisons.power import power_line
+from activedpo_lib.study.scarcity import longer
 from activedpo_lib.study.scarcity.kl_sentences import at_equal_kl, moved
-from activedpo_lib.study.scarcity.numbers import gains, lost, room, share_lost
+from activedpo_lib.study.scarcity.numbers import gains, lost, measure_of, room, share_lost
 from activedpo_lib.study.statistics import last_round, saved_table
 from activedpo_lib.study.wording import (
     counted,
@@ -25,6 +27,7 @@ from activedpo_lib.study.wording import (
 )
 
 HALF, OWN, USUAL = "half the labels", "its own labels", "usual"
+STEPS = ("step x1/2", USUAL, "step x2")
 
 
 def elasticity(folder: Path) -> str:
@@ -46,17 +49,20 @@ def elasticity(folder: Path) -> str:
         itemised({name(c): number(found[(*c, USUAL)]) for c in cost}, "What Random gains"),
         itemised(each, "Lost with half the labels at equal optimiser steps"),
         itemised(own, "Lost where, after the first round, the policy answers itself"),
-        itemised(_best_steps(table), "The step size of the highest mean"),
+        *_best_steps(table),
+        power_line(cost.values(), "that cost"),
     )
 
 
-def _best_steps(table: pd.DataFrame) -> dict[str, str]:
-    steps = ("step x1/2", USUAL, "step x2")
-    measure = "reward" if "reward" in table else "agreement"
-    last = last_round(table[table["variant"].isin(steps)])
-    means = last.groupby(["task", "model", "variant"], sort=False)[measure].mean()
-    cells = dict.fromkeys((t, m) for t, m, _ in means.index)
-    return {name(cell): means[cell].idxmax() for cell in cells}
+def _best_steps(table: pd.DataFrame) -> Iterator[str]:
+    """Measured on the figures' draw, where nothing was chosen by it."""
+    steps = last_round(table[table["variant"].isin(STEPS)])
+    for measure, what in ((measure_of(table), "mean"), ("utility", "mean true utility")):
+        if measure in steps and steps[measure].notna().all():
+            means = steps.groupby(["task", "model", "variant"], sort=False)[measure].mean()
+            cells = dict.fromkeys((t, m) for t, m, _ in means.index)
+            best = {name(cell): means[cell].idxmax() for cell in cells}
+            yield itemised(best, f"The step size of the highest {what}")
 
 
 def name(cell: tuple) -> str:
@@ -100,7 +106,7 @@ def _pushes(folder: Path) -> str:
 
 def is_it_the_labels(folder: Path) -> str:
     """Figure 17: what answers of one's own or of a coin leave of each gain, and what a strategy
-    gains at Random's distance from pi_SFT.
+    gains at Random's distance from pi_SFT; Figure 21: what twice the labels add.
     """
     table = saved_table(folder, "fig17_controls")
     parts, taught = [], {}
@@ -119,4 +125,13 @@ def is_it_the_labels(folder: Path) -> str:
     )
     kept = stands(taught, "The oracle's labels, mean over tasks and models", "own predictions")
     equal = at_equal_kl(folder)
-    return paragraphs(headline(taught, head), *equal[:1], kept, *parts, *equal[1:], *moved(folder))
+    return paragraphs(
+        headline(taught, head),
+        *equal[:1],
+        kept,
+        power_line(taught.values(), "what the oracle's labels add"),
+        *parts,
+        *equal[1:],
+        *moved(folder),
+        longer.sentence(folder),
+    )

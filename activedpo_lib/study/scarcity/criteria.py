@@ -1,0 +1,96 @@
+"""What a laboratory must show before strategies are compared in it: seven criteria, and what this
+one shows of each. All are about Random, and about one who knows every reward.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from activedpo_lib.method.formulas import interval
+from activedpo_lib.schema import Params
+from activedpo_lib.study.scarcity.numbers import gains, measure_of, room, share_lost
+from activedpo_lib.study.scarcity.sentences import STEPS
+from activedpo_lib.study.statistics import last_round
+from activedpo_lib.study.wording import joined, plain, share
+from activedpo_lib.tasks.pools import labelled_share
+
+BUDGET, ELASTICITY, TAUGHT, HALF_WIDTHS, CPU_SECONDS = 0.03, 0.25, 0.5, 4, 25
+Row = tuple[str, str, str, bool]  # criterion, what is wanted, what was found, met
+
+
+def criteria_table(rooms: pd.DataFrame, params: Params, figures: Path | str) -> pd.DataFrame:
+    """A row a criterion: what it is, what is wanted, what was found in each (task, model), and
+    whether it is met in all of them, by the means.
+
+    rooms: the runs of Figure 16; params: any cell's; figures: the folder that may hold Figure 15's
+    table: without it, what only that figure measures is left out.
+    """
+    rows = [*_budget(params), *_of_elasticity(figures), *_of_room(rooms), *_cost(rooms)]
+    return pd.DataFrame(rows, columns=["criterion", "wanted", "found", "met"])
+
+
+def _budget(params: Params) -> Iterator[Row]:
+    found = labelled_share(params)
+    yield (
+        "budget: labels a round",
+        f"at most {share(BUDGET)} of the pool",
+        f"{found:.1%}",
+        (found <= BUDGET),
+    )
+
+
+def _of_elasticity(figures: Path | str) -> Iterator[Row]:
+    path = Path(figures) / "fig15_label_elasticity.csv"
+    if not figures or not path.is_file():
+        return
+    table = pd.read_csv(path)
+    found = gains(table, "variant")
+    for variant, what, least in (
+        ("half the labels", "elasticity: lost with half the labels, at equal steps", ELASTICITY),
+        ("its own labels", "labels teach: lost with the model's own labels", TAUGHT),
+    ):
+        lost = share_lost(found, variant, "usual")
+        told = joined([share(value) for value in lost.values()])
+        wanted = f"at least {share(least)} of the gain"
+        yield what, wanted, told, all(value >= least for value in lost.values())
+    yield from _tuned(table)
+
+
+def _tuned(table: pd.DataFrame) -> Iterator[Row]:
+    """The figures' draw is asked what the tuning draw decided."""
+    steps = last_round(table[table["variant"].isin(STEPS)])
+    best, met = [], True
+    for measure in (measure_of(table), "utility"):
+        if measure in steps and steps[measure].notna().all():
+            cells = ["task", "model"]
+            means = steps.groupby([*cells, "variant"], sort=False)[measure].mean()
+            names = [means[cell].idxmax() for cell in steps.groupby(cells, sort=False).groups]
+            best.append(f"{measure}: {joined(names)}")
+            met = met and set(names) == {"usual"}
+    yield "tuned: the best step size", "the usual one", "; ".join(best), met
+
+
+def _of_room(rooms: pd.DataFrame) -> Iterator[Row]:
+    gaps = room(rooms)
+    widths = [mean / half for mean, half in map(interval, gaps.values())]
+    told = joined([plain(width, 1) for width in widths])
+    met = all(width >= HALF_WIDTHS for width in widths)
+    yield "room: full knowledge above Random", f"{HALF_WIDTHS} half-widths", told, met
+    random = rooms[rooms["strategy"] == "random"]
+    falls, met = [], True
+    for measure in (measure_of(rooms), "utility"):
+        if measure in random and random[measure].notna().all():
+            each = gains(random, "strategy", measure).values()
+            fell, runs = sum(int((own < 0).sum()) for own in each), sum(len(own) for own in each)
+            falls.append(f"{measure}: {fell} of {runs}")
+            met = met and fell == 0
+    yield "stability: runs of Random that end below their start", "none", "; ".join(falls), met
+
+
+def _cost(rooms: pd.DataFrame) -> Iterator[Row]:
+    if "cpu_seconds" not in rooms:
+        return
+    most = rooms.groupby(["task", "model", "strategy", "seed"])["cpu_seconds"].sum().max()
+    wanted = f"at most {CPU_SECONDS} CPU seconds"
+    yield "cost: the longest run", wanted, f"{plain(most, 0)} s", bool(most <= CPU_SECONDS)

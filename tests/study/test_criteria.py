@@ -1,0 +1,84 @@
+"""The seven criteria of a laboratory against tables written out by hand, met and not met."""
+
+import pandas as pd
+import pytest
+
+from activedpo_lib.params import load_params
+from activedpo_lib.study.scarcity.criteria import criteria_table
+
+PARAMS = load_params("tiny")  # 10 of 360 pairs a round
+MATCHING, GAP = "full knowledge: matching", "full knowledge: largest_gap"
+
+
+def runs(ends, by, truth=None):
+    """Two rounds a run in two cells: 0.1, then what `ends` {name: (seeds,)} says; the true utility
+    ends at `truth` {name: (seeds,)}, or as the reward does.
+    """
+    return pd.DataFrame(
+        {"task": "tldr", "model": model, "variant": "usual", "strategy": "random"}
+        | {by: name, "seed": seed, "round": t, "cpu_seconds": 6.0, "reward": end if t else 0.1}
+        | {"utility": (truth or ends)[name][seed] if t else 0.1}
+        for model in ("llama", "gemma")
+        for name, values in ends.items()
+        for seed, end in enumerate(values)
+        for t in (0, 1)
+    )
+
+
+ROOMS = {"random": (0.4, 0.6, 0.5), MATCHING: (0.9, 1.1, 1.01), GAP: (0.5, 0.7, 0.6)}
+ELASTICITY = {
+    "usual": (0.5, 0.7), "half the labels": (0.3, 0.5), "its own labels": (0.1, 0.1),
+    "step x1/2": (0.2, 0.3), "step x2": (0.4, 0.7),
+}  # fmt: skip
+
+
+@pytest.fixture
+def figures(tmp_path):
+    runs(ELASTICITY, "variant").to_csv(tmp_path / "fig15_label_elasticity.csv", index=False)
+    return tmp_path
+
+
+def rows(found):
+    return {row["criterion"].split(":")[0]: row for row in found.to_dict("records")}
+
+
+def test_a_laboratory_that_meets_all_seven(figures):
+    found = rows(criteria_table(runs(ROOMS, "strategy"), PARAMS, figures))
+    assert len(found) == 7
+    assert all(row["met"] for row in found.values())
+    assert found["budget"]["found"] == "2.8%"
+    assert found["elasticity"]["found"] == "40 % and 40 %"  # .2 of the gain of .5
+    assert found["labels teach"]["found"] == "100 % and 100 %"
+    # 0.50, 0.50, 0.51: t(2) = 4.3027, s / sqrt(3) = .00333, so .50333 / .01434
+    assert found["room"]["found"] == "35.1 and 35.1"
+    assert found["stability"]["found"] == "reward: 0 of 6; utility: 0 of 6"
+    assert found["cost"]["found"] == "12 s"
+
+
+def test_one_that_meets_none_but_the_budget(figures):
+    ends = {"usual": (0.5, 0.5), "half the labels": (0.5, 0.4), "its own labels": (0.4, 0.4)}
+    ends |= {"step x1/2": (0.1, 0.1), "step x2": (0.9, 0.9)}
+    runs(ends, "variant").to_csv(figures / "fig15_label_elasticity.csv", index=False)
+    rooms = runs(
+        {"random": (0.4, 0.6, 0.5), MATCHING: (0.3, 1.1, 0.9), GAP: (0.2, 0.7, 0.6)},
+        "strategy",
+        {"random": (0.0, 0.6, 0.5), MATCHING: (0.9,) * 3, GAP: (0.9,) * 3},
+    ).assign(cpu_seconds=20.0)
+    found = rows(criteria_table(rooms, PARAMS, figures))
+    assert [name for name, row in found.items() if row["met"]] == ["budget"]
+    assert found["stability"]["found"] == "reward: 0 of 6; utility: 2 of 6"
+    assert found["tuned"]["found"].startswith("reward: step x2 and step x2; utility: step x2")
+
+
+def test_a_larger_batch_breaks_the_budget(figures):
+    params = load_params("tiny", overrides={"batch_size": 40})
+    found = rows(criteria_table(runs(ROOMS, "strategy"), params, figures))
+    assert found["budget"]["found"] == "11.1%"
+    assert not found["budget"]["met"]
+
+
+@pytest.mark.parametrize("folder", ["", "empty"])
+def test_without_figure_15_the_rest_is_told(folder, tmp_path):
+    where = tmp_path / folder if folder else ""
+    found = rows(criteria_table(runs(ROOMS, "strategy"), PARAMS, where))
+    assert set(found) == {"budget", "room", "stability", "cost"}
