@@ -137,6 +137,25 @@ def held_at_peak(call):
     return max(peak[0], _status("RssAnon")) - before, max(peak[0], _status("RssAnon"))
 
 
+def counting_arrivals(rank, arrived):
+    """From here on, the bytes that each meeting of several processes (activedpo_lib.shards) brings
+    to this one are added to `arrived`.
+    """
+    import torch.distributed as dist
+
+    gather, broadcast = dist.all_gather, dist.broadcast
+
+    def counted_gather(everyones, own, group):
+        gather(everyones, own, group=group)
+        arrived.extend(one.nbytes for at, one in enumerate(everyones) if at != rank)
+
+    def counted_broadcast(held, group, group_src):
+        broadcast(held, group=group, group_src=group_src)
+        arrived.append(held.nbytes * (group_src != rank))
+
+    dist.all_gather, dist.broadcast = counted_gather, counted_broadcast
+
+
 def save(path, results):
     """The rows of {bench: [Row]} as JSON; what could not be measured (NaN) is null."""
     rows = [

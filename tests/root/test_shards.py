@@ -11,6 +11,7 @@ from activedpo_lib.method.design import select_greedy
 from activedpo_lib.shards import ProcessGroup, SingleProcess, processes
 from activedpo_lib.streams import stream
 from activedpo_lib.study.costs import HEAD, pick_traffic
+from benchmarks.measure import counting_arrivals
 
 CASES = ("plain", "labelled", "ties", "groups")
 
@@ -36,21 +37,6 @@ def picks(case, start, end, group):
     return select_greedy(phi[start:end], 20, 0.5, processes=group, **mine)
 
 
-def counting(rank, arrived):
-    """From here on, the bytes that each meeting brings to this process are added to `arrived`."""
-    gather, broadcast = dist.all_gather, dist.broadcast
-
-    def counted_gather(everyones, own, group):
-        gather(everyones, own, group=group)
-        arrived.extend(one.nbytes for at, one in enumerate(everyones) if at != rank)
-
-    def counted_broadcast(held, group, group_src):
-        broadcast(held, group=group, group_src=group_src)
-        arrived.append(held.nbytes * (group_src != rank))
-
-    dist.all_gather, dist.broadcast = counted_gather, counted_broadcast
-
-
 def cuts(count):
     """Where the slices of 101 pairs begin and end: of any size, also empty."""
     return [0, *({2: [7], 3: [0, 60]}.get(count) or (9 * at for at in range(1, count))), 101]
@@ -61,7 +47,7 @@ def one_process(rank, count, folder):
         "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=count
     )
     arrived = []
-    counting(rank, arrived)
+    counting_arrivals(rank, arrived)
     start, end = cuts(count)[rank : rank + 2]
     for case in CASES:
         arrived.clear()

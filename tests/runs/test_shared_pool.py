@@ -17,6 +17,7 @@ from activedpo_lib.runs import launch
 from activedpo_lib.runs.checkpoints import run_folder, scratch_folder
 from activedpo_lib.runs.launch import run_rounds
 from activedpo_lib.shards import SingleProcess
+from benchmarks import mapped_shared
 from benchmarks.mapped_large import write
 from benchmarks.mapped_shared import pick, together
 
@@ -42,6 +43,21 @@ def test_processes_that_share_a_file_pick_what_one_picks_also_after_a_kill(tmp_p
                 assert found["indices"].tolist() == truth
                 # A few blocks and some numbers a pair, where the whole file is 391 MiB.
                 assert found["mib"] < 3 * BLOCK_BYTES / 2**20 + 64 * PAIRS / count / 2**20
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_benchmark_counts_what_a_pick_brings(count, tmp_path):
+    """And the cost model's row, which stands beside it, says the same to the byte."""
+    path = str(tmp_path / "pairs.npy")
+    write(path, 10_000, mapped_shared.DIMENSIONS, rank=64)
+    truth = pick(np.load(path), PICKS, SingleProcess()).indices
+    assert together(count, path, tmp_path / "shared", PICKS) == [0] * count
+    found = [np.load(tmp_path / "shared" / f"{rank}.npz") for rank in range(count)]
+    same, _, counted, predicted = mapped_shared.told(count, found, truth)
+    assert same.held
+    assert counted.what == f"{count} processes: a pick brings to all of them, counted"
+    assert counted.value == predicted.value
+    assert (counted.value > 0) == (count > 1)
 
 
 # --- a whole run, killed while it reads gradients into files
