@@ -67,6 +67,19 @@ def test_one_study_makes_its_figure_without_the_others(tmp_path, smoke):
 
 
 @pytest.mark.studies
+def test_a_replay_is_asked_too_whether_labels_limit_it_and_what_could_be_gained(tmp_path):
+    profile = tmp_path / "replayed.yaml"
+    text = (HOME / "params" / "smoke.yaml").read_text()
+    profile.write_text(text + "\nreplay: true\n")
+    given = {"profile": str(profile), "root": str(tmp_path / "runs"), "seeds": [0, 1]}
+    given |= {"figures": str(tmp_path)}
+    for name in ("06_label_elasticity", "07_room"):
+        execute(HOME / "notebooks" / f"{name}.ipynb", tmp_path / f"{name}.ipynb", given)
+    assert "agreement" in pd.read_csv(tmp_path / "fig15_label_elasticity.csv")
+    assert "agreement" in pd.read_csv(tmp_path / "fig16_room.csv")
+
+
+@pytest.mark.studies
 @of_smoke([path for path in SOURCES if path.stem in STUDIES - ALONE])
 def test_each_studys_notebook_runs_under_smoke(source, smoke_studies):
     check_executed(source)

@@ -88,8 +88,9 @@ class Study:
         found = load_study(name, profile, more)
         if not found.cells:
             raise ParamsError(
-                f"the study {name} changes what only the built-in world or a model made here has, "
-                f"and the profile {profile} has neither: run it under tiny, or smoke"
+                f"the study {name} asks for what only the built-in world has, as a known truth, or "
+                f"a model made here, as a width to choose; the profile {profile} lacks it: run it "
+                "under tiny, or smoke"
             )
         return replace(found, seeds=tuple(found.first_seed + seed for seed in seeds), root=root)
 
@@ -223,10 +224,14 @@ def load_study(name: str, profile: str = "tiny", more: dict[str, dict] | None = 
     for task, model in product(*of):
         usual = load_params(profile, task, model)
         for variant, overrides in (read["variants"] | (more or {})).items():
-            if usual.task.source != "world" and WORLD_ONLY & set(overrides):
-                continue  # real text has its own topics and its own junk
+            if usual.task.source != "world" and (
+                WORLD_ONLY & set(overrides) or overrides.get("oracle.kind") == "utility"
+            ):
+                continue  # real text has its own topics and its own junk, and no known truth
             if usual.model.base not in MADE_HERE and SHAPE & set(overrides):
                 continue  # and a model that was made elsewhere its own width
+            if usual.replay and "oracle.after_first" in overrides:
+                continue  # people have answered already, and nobody answers in their place
             changed = scaled(overrides, usual)
             for chooser in read.get("strategies") or [changed.get("strategy", "activedpo")]:
                 cells[task, model, variant, chooser] = load_params(

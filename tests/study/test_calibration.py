@@ -1,5 +1,7 @@
 """Figure 6's measures of error against direct formulas."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.stats import pearsonr, rankdata, spearmanr
@@ -9,6 +11,7 @@ from activedpo_lib.study.comparisons.calibration import (
     by_decile,
     errors,
     partial_spearman,
+    uncertainty_and_error,
 )
 
 
@@ -55,3 +58,11 @@ def test_deciles_are_tenths_from_the_least_to_the_most_uncertain():
     table = by_decile(found)
     assert table["decile"].tolist() == list(range(1, 11))
     np.testing.assert_allclose(table["error"], 4.5 + 10 * np.arange(10))
+
+
+def test_the_error_on_real_text_is_refused_before_a_round_is_looked_into():
+    run = SimpleNamespace(task=SimpleNamespace(name="qa", utility=None))  # and nothing else to read
+    with pytest.raises(
+        ValueError, match="qa is real text: Proposition 1 can be checked only where"
+    ):
+        uncertainty_and_error(run)

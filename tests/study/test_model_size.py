@@ -69,7 +69,7 @@ def test_the_largest_step_at_which_the_truth_never_falls_is_chosen():
 
 def test_a_model_made_elsewhere_has_its_own_width():
     assert not load_study("scale", "paper").cells  # what a batch's rules ask
-    with pytest.raises(ParamsError, match="profile paper has neither: run it under tiny"):
+    with pytest.raises(ParamsError, match="profile paper lacks it: run it under tiny"):
         Study.open("scale", "paper", [0])
 
 

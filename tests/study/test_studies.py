@@ -26,9 +26,10 @@ from activedpo_lib.study.studies import Study, load_study, study_names
 @pytest.mark.parametrize("profile", ["tiny", "smoke", "files", "small", "paper", "qwen3"])
 def test_every_study_is_possible_under_every_profile(profile):
     for name in study_names():
-        study = load_study(name, profile)
-        made_here = load_params(profile).model.base in MADE_HERE
-        assert study.cells or (name in ("scale", "scale_tuning") and not made_here)
+        study, usual = load_study(name, profile), load_params(profile)
+        widths = name in ("scale", "scale_tuning") and usual.model.base not in MADE_HERE
+        truth = name == "proposition" and usual.task.source != "world"
+        assert bool(study.cells) != (widths or truth)
         assert all(params.profile == profile for params in study.cells.values())
 
 
@@ -146,6 +147,24 @@ def test_a_saved_figure_has_its_tables_without_times_and_where_they_came_from(st
     assert found["params"] == {"v_ablation": study.digests()}
     assert sum(made["runs"] for made in found["runs"]) == 1
     assert found["where"] == study.where
+
+
+def test_in_a_replay_nobody_answers_in_peoples_place(tmp_path):
+    profile = tmp_path / "replayed.yaml"
+    profile.write_text((HOME / "params" / "smoke.yaml").read_text() + "\nreplay: true\n")
+    asked = {cell[2] for cell in load_study("elasticity", str(profile)).cells}
+    assert asked == {cell[2] for cell in load_study("elasticity", "smoke").cells} - {
+        "its own labels"
+    }
+    assert {cell[2] for cell in load_study("controls", str(profile)).cells} == {"oracle", "step x2"}
+
+
+@pytest.mark.parametrize("profile", ["files", "paper", "qwen3"])
+def test_proposition_1_is_not_checked_on_real_text(profile, tmp_path):
+    said = f"the study proposition asks for what only the built-in world has, .* profile {profile}"
+    with pytest.raises(ParamsError, match=f"{said} lacks it: run it under tiny, or smoke"):
+        Study.open("proposition", profile, root=tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_study_without_seeds_is_named():

@@ -50,6 +50,8 @@ def _of_elasticity(figures: Path | str) -> Iterator[Row]:
         ("half the labels", "elasticity: lost with half the labels, at equal steps", ELASTICITY),
         ("its own labels", "labels teach: lost with the model's own labels", TAUGHT),
     ):
+        if variant not in set(table["variant"]):  # a replay has no labels of its own
+            continue
         lost = share_lost(found, variant, "usual")
         told = joined([share(value) for value in lost.values()])
         wanted = f"at least {share(least)} of the gain"

@@ -2,7 +2,7 @@
 the labels?
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -35,23 +35,30 @@ def elasticity(folder: Path) -> str:
     table = saved_table(folder, "fig15_label_elasticity")
     found = gains(table, "variant")
     cost, shares = lost(found, HALF, USUAL), share_lost(found, HALF, USUAL)
-    taught, kept = lost(found, OWN, USUAL), share_lost(found, OWN, USUAL)
-    each = {name(c): f"{number(v)}, {share(shares[c])} of the gain" for c, v in cost.items()}
-    own = {name(c): f"{number(v)}, {share(kept[c])} of the gain" for c, v in taught.items()}
     known = [value for value in shares.values() if value == value] or [0.0]
     ends = joined(list(dict.fromkeys((share(min(known)), share(max(known))))))
     head = (
         f"With half the labels, at equal steps, Random lost {ends} of its gain, established in "
         f"{counted(cost, 1, 'cell')}."
     )
+    parts = {HALF: "Lost with half the labels at equal optimiser steps"}
+    if OWN in set(table["variant"]):  # a replay has none
+        parts[OWN] = "Lost where, after the first round, the policy answers itself"
     return paragraphs(
         headline(cost, head),
         itemised({name(c): number(found[(*c, USUAL)]) for c in cost}, "What Random gains"),
-        itemised(each, "Lost with half the labels at equal optimiser steps"),
-        itemised(own, "Lost where, after the first round, the policy answers itself"),
+        *(itemised(_of_the_gain(found, variant), what) for variant, what in parts.items()),
         *_best_steps(table),
         power_line(cost.values(), "that cost"),
     )
+
+
+def _of_the_gain(found: Mapping[tuple, np.ndarray], variant: str) -> dict[str, str]:
+    shares = share_lost(found, variant, USUAL)
+    return {
+        name(cell): f"{number(values)}, {share(shares[cell])} of the gain"
+        for cell, values in lost(found, variant, USUAL).items()
+    }
 
 
 def _best_steps(table: pd.DataFrame) -> Iterator[str]:
@@ -109,6 +116,9 @@ def is_it_the_labels(folder: Path) -> str:
     gains at Random's distance from pi_SFT; Figure 21: what twice the labels add.
     """
     table = saved_table(folder, "fig17_controls")
+    if "own prediction" not in set(table["variant"]):
+        head = "**A replay's people have answered already: nobody can answer in their place.**"
+        return paragraphs(head, *at_equal_kl(folder), *moved(folder), longer.sentence(folder))
     parts, taught = [], {}
     for strategy, own in table.groupby("strategy", sort=False):
         found = gains(own, "variant")
