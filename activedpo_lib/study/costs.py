@@ -8,7 +8,7 @@ operations. Attention's own products are left out: at the paper's lengths they a
 
 from dataclasses import dataclass
 
-from activedpo_lib.method.design import HEAD
+from activedpo_lib.method.design import HEAD, REFRESHED
 
 ASSUMED_GPU = (
     0.4 * 989e12
@@ -40,6 +40,10 @@ class Sizes:
         """
         return self._pass(4, 6)
 
+    def fold(self) -> float:
+        """FLOP of one response's projection by the fold: a sign and a sum for each parameter."""
+        return 2 * self.adapter
+
     def logps(self) -> float:
         """FLOP of one response's log-probability."""
         return self._pass(2, 2)
@@ -51,7 +55,10 @@ class Sizes:
         return 2 * self.weights * (self.prompt + self.response)
 
     def generation(self, copies: int) -> float:
-        """FLOP of `copies` responses to one prompt, the prefill shared."""
+        """FLOP of `copies` responses to one prompt, the prefill shared. A little more than is done:
+        nothing is computed after a response's last token, and its first token's logits are the
+        prompt's, one for all copies; 4 % of 24 tokens.
+        """
         linear = self.weights + self.adapter
         return (
             2 * linear * (self.prompt + copies * self.response)
@@ -60,7 +67,8 @@ class Sizes:
 
     def dpo(self, epochs: float) -> float:
         """FLOP of training on one pair for `epochs`: both responses forward and backward, and the
-        reference once.
+        reference once. Left out: TRL computes the head's logits again on the way back (2 H R), and
+        on a CPU those of the prompt too; gradient checkpointing's second forward pass.
         """
         return 2 * (epochs * self._pass(4, 6) + self._pass(2, 0))
 
@@ -92,6 +100,15 @@ def round_flops(
     if "hidden" in needs:  # no head: one forward pass
         measured += (pool + past) * size.hidden()
     return prompts * size.generation(responses), measured
+
+
+def selection_flops(pairs: int, dimensions: int, labelled: int, picks: int) -> float:
+    """FLOP of greedy selection: one pass over the pool, and for each pick REFRESHED rows of it
+    against the picks that are new to them. A pool can ask for more: on the tests' pools what
+    follows the pass is up to twice that. Left out: the labelled pairs' own kernel.
+    """
+    passing = 2 * pairs * dimensions * (1 + labelled)
+    return passing + REFRESHED * picks**2 * dimensions
 
 
 def selection_bytes(pairs: int, dimensions: int) -> int:

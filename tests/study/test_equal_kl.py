@@ -198,3 +198,23 @@ def test_the_picture_of_all_strategies_is_sorted_by_the_gain_at_equal_kl():
     assert second.get_xlabel() != first.get_xlabel()
     with pytest.raises(ValueError, match="nothing can be compared"):
         kl_plots.at_equal_kl({"reward": {}}, "a title")
+
+
+@pytest.mark.parametrize(
+    ("truth", "who"), [({"apo": 2.0, "margin": 0.0}, "APO"), ({"apo": 0.0, "margin": 2.0}, "no")]
+)
+def test_who_is_above_random_over_all_cells_is_so_in_every_measure(truth, who, tmp_path):
+    """In reward APO alone is above."""
+    noise = np.array([0.01, 0.0, -0.01])
+    rows = [
+        {"task": "tldr", "model": "llama", "strategy": name, "variant": "usual", "seed": seed,
+         "reward": reward + noise[seed], "utility": truth[name] + noise[seed]}
+        | {"reward_at_step": 0.0, "utility_at_step": 0.0}
+        for name, reward in (("apo", 1.0), ("margin", 0.0))
+        for seed in range(3)
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_csv(tmp_path / "fig20_equal_kl.csv", index=False)
+    said = kl_sentences.strategies_at_equal_kl(tmp_path)
+    assert said.startswith(
+        "**At equal KL, over all cells, above Random in reward and true utility, corrected: " + who
+    )

@@ -113,22 +113,35 @@ def _headline(verdicts: dict[Key, str], seeds: int) -> str:
 
 def strategies_at_equal_kl(folder: Path) -> str:
     """Figure 20: every strategy at Random's distance, mean over tasks and models, a measure's
-    verdicts corrected for all strategies; "" not measured, or of one seed.
+    verdicts corrected for all strategies; first who is above Random in every measure. "" not
+    measured, or of one seed.
     """
     table = _saved(folder, "fig20_equal_kl")
-    parts = []
-    for measure in [] if table.empty else _measures(table):
-        gains = over_cells(table, measure, "usual")
-        found = {name: kl for name, (_, kl) in gains.items()}
-        names = sorted(found, key=lambda name: found[name].mean(), reverse=True)
-        p = holm([paired_p(found[name]) for name in names])
-        cells = {
-            name_of(name): (found[name], corrected_verdict(found[name].mean(), own))
-            for name, own in zip(names, p, strict=True)
-        }
+    if table.empty:
+        return ""
+    measures, lists = _measures(table), []
+    above: list[set[str]] = []
+    for measure in measures:
+        cells = _all_strategies(table, measure)
+        above.append({name for name, (_, verdict) in cells.items() if verdict == "above Random"})
         what = f"At equal KL, {WORDS[measure]}, mean over tasks and models"
-        parts.append(_verdicts(cells, what, table["seed"].nunique()))
-    return paragraphs(*parts)
+        lists.append(_verdicts(cells, what, table["seed"].nunique()))
+    both = [name for name in cells if all(name in names for names in above)]
+    who = joined(both) if both else "no strategy"
+    where = joined([WORDS[measure] for measure in measures])
+    head = f"At equal KL, over all cells, above Random in {where}, corrected: {who}."
+    return paragraphs(f"**{head}**", *lists)
+
+
+def _all_strategies(table: pd.DataFrame, measure: str) -> dict[str, tuple[np.ndarray, str]]:
+    """{strategy: (its differences (seeds,), its corrected verdict)}, the largest mean first."""
+    found = {name: kl for name, (_, kl) in over_cells(table, measure, "usual").items()}
+    names = sorted(found, key=lambda name: found[name].mean(), reverse=True)
+    p = holm([paired_p(found[name]) for name in names])
+    return {
+        name_of(name): (found[name], corrected_verdict(found[name].mean(), own))
+        for name, own in zip(names, p, strict=True)
+    }
 
 
 def moved(folder: Path) -> Iterator[str]:
