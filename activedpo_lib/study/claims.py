@@ -175,8 +175,8 @@ FOUND = (
     ("Does the paper's ActiveDPO gain it?", "08_main_results", 0),
     ("Does another strategy, on seeds that nobody had run?", "25_fresh_seeds", 0),
     ("Is it the labels? Do the oracle's teach more than predicted ones?", "20_is_it_the_labels", 0),
-    ("Is it only a longer way? At equal KL, is there a gain left?", "20_is_it_the_labels", 1),
-    ("And for ActiveDPO, on more seeds, that nobody had run?", "25_fresh_seeds", 1),
+    ("Or only that picks move the model further? Who gains at equal KL?", "19_all_strategies", 1),
+    ("And ActiveDPO, at equal KL, on seeds that nobody had run?", "25_fresh_seeds", 1),
     ("Does the gain last, with twice the labels?", "20_is_it_the_labels", 2),
 )
 

@@ -12,7 +12,7 @@ from activedpo_lib.study.comparisons.corrected import (
     above_everywhere,
     corrected_verdicts,
 )
-from activedpo_lib.study.comparisons.pooled import over_cells
+from activedpo_lib.study.comparisons.pooled import over_cells, pooled_verdicts
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.probing import picks
 from activedpo_lib.study.scarcity.kl_sentences import strategies_at_equal_kl
@@ -145,7 +145,8 @@ def all_strategies(folder: Path) -> str:
     """
     table = saved_table(folder, "fig13_all_strategies")
     known = table["utility"].notna().all()
-    found = corrected_verdicts(table, ("reward", "utility") if known else ("reward",))
+    measures = ("reward", "utility") if known else ("reward",)
+    found = corrected_verdicts(table, measures)
     if (found["verdict"] == "one seed").all():
         return "**One seed: nothing is judged.**"
     winners = above_everywhere(found[found["when"] == WHENS[0]])
@@ -153,12 +154,21 @@ def all_strategies(folder: Path) -> str:
     both = "reward and true utility" if known else "reward"
     cells = found.groupby(["task", "model"]).ngroups
     where = f"in {cells} of {cells} cells" if cells > 1 else "in the one cell"
-    head = f"**{named} ended above Random in {both}, {where}, corrected for all comparisons.**"
+    head = f"**{named} ended above Random in {both}, {where}, corrected for all comparisons.\n"
+    head += f"{_over_cells(table, measures)}**"
     last = found[found["when"] == WHENS[0]]
     lines = [_corrected_line(own, *cell) for cell, own in _by_cell(last)]
     equal = strategies_at_equal_kl(folder)
     seen = [_power(table, str(measure), own) for measure, own in last.groupby("measure")]
     return paragraphs(head, equal, *lines, *seen, _parts(table))
+
+
+def _over_cells(table: pd.DataFrame, measures: tuple[str, ...]) -> str:
+    """Who is above Random in every measure over all tasks and models at once, corrected."""
+    rows = pooled_verdicts(table, measures)
+    above = rows["verdict"].eq("above Random").groupby(rows["strategy"], sort=False).all()
+    names = [wording.name_of(str(name)) for name in above.index[above]]
+    return f"Over all cells at once: {joined(names) if names else 'none'}."
 
 
 def _by_cell(found: pd.DataFrame) -> Iterable[tuple[tuple, pd.DataFrame]]:
