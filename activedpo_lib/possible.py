@@ -38,6 +38,7 @@ def possible(params: Params) -> Params:
             f"number of at least {generation.responses} (responses)"
         )
     _knowing(params)
+    _asked_of(params)
     _answered(params)
     _pool_is_possible(params)
     _shareable(params)
@@ -126,6 +127,22 @@ def _knowing(params: Params) -> None:
                 "oracle.after_first posterior with selection.past none is impossible: it learns "
                 "from the labelled pairs; use reembed or keep"
             )
+
+
+def _asked_of(params: Params) -> None:
+    """What is asked of held-out prompts or of the truth needs them: later, models are trained."""
+    if params.strategy == "epig" and not params.selection.target_prompts:
+        raise ParamsError(
+            "selection.target_prompts must be at least 1 prompts for the strategy epig, got 0: it "
+            "asks what a label tells of held-out prompts; set it to 1 or more, or take bald, which "
+            "needs none"
+        )
+    source = params.task.source
+    if params.oracle.kind == "utility" and source != "world" and not params.replay:
+        raise ParamsError(
+            f"oracle.kind utility needs a known truth, and task.source {source} is real text, "
+            "which has none; set oracle.kind to reward_model"
+        )
 
 
 def _shareable(params: Params) -> None:

@@ -13,7 +13,9 @@ from activedpo_lib.method import models, reward_models
 from activedpo_lib.method.design import select_greedy
 from activedpo_lib.method.oracles import OracleFailed, finite
 from activedpo_lib.params import ParamsError, load_grid, load_params
+from activedpo_lib.records import Task
 from activedpo_lib.runs import steps
+from activedpo_lib.runs.artifacts import load_oracle
 from activedpo_lib.runs.checkpoints import run_folder
 from activedpo_lib.runs.launch import run_rounds
 from activedpo_lib.tasks.files import DataError, read_rows
@@ -138,6 +140,11 @@ PARAMS = [
         {"oracle.after_first": "posterior", "selection.past": "none"},
         "oracle.after_first posterior with selection.past none is impossible",
     ),
+    (
+        {"strategy": "epig", "selection.target_prompts": 0},
+        "selection.target_prompts must be at least 1 prompts for the strategy epig, got 0: .*"
+        "set it to 1 or more",
+    ),
 ]
 
 
@@ -187,6 +194,23 @@ def test_a_study_on_real_text_that_needs_the_truth_says_what_to_set():
     for key in ("skew", "evaluation_skew", "junk"):
         with pytest.raises(ParamsError, match=f"task.{key} 0.5 is of the built-in world alone"):
             load_params("files", overrides={f"task.{key}": 0.5})
+
+
+def test_the_true_utility_of_real_text_is_refused_at_once_and_again_where_it_would_be_read(
+    tmp_path,
+):
+    with pytest.raises(ParamsError, match=r"needs a known truth, and task\.source files"):
+        load_params("files", overrides={"oracle.kind": "utility"})
+    params = load_params("smoke", overrides={"oracle.kind": "utility"})
+    real = Task("qa", (), (), (), (), ())
+    with pytest.raises(ValueError, match="needs a known truth, and qa is real text"):
+        load_oracle(params, real, tmp_path)
+    assert not list(tmp_path.iterdir())  # nothing was trained
+
+
+def test_a_strategy_that_asks_nothing_of_held_out_prompts_may_have_none():
+    found = load_params("smoke", strategy="bald", overrides={"selection.target_prompts": 0})
+    assert found.selection.target_prompts == 0
 
 
 # --- profiles: a YAML file each
