@@ -1,13 +1,16 @@
 """A cache of fixed size gives the tokens of the one that grows, eagerly and as one traced graph."""
 
 import dataclasses
+import gc
 import hashlib
 import json
+import weakref
 
 import pytest
 import torch
+from test_at_size import living, tensors
 from test_families import FAMILIES
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, StaticCache
 
 from activedpo_lib.method import adapters, generation, models
 from activedpo_lib.method.decoding import fixed
@@ -186,6 +189,44 @@ def test_a_pass_has_one_length_and_a_cache_for_each_size():
     assert first._cache is second._cache
     assert first._cache is not third._cache
     assert {each._cache.get_max_length() for each in (first, third)} == {128}
+
+
+@pytest.mark.parametrize("how", ["eager", "traced"])
+def test_nothing_of_a_pass_lives_on(how, request, monkeypatch):
+    """Neither its caches nor any other tensor, without waiting for the garbage collector: training
+    follows, and wants the memory. Not even where somebody still holds what started the batches.
+    """
+    if how == "traced":
+        request.getfixturevalue("traced")
+    caches, starts = [], []
+
+    def cache(**given):
+        made = StaticCache(**given)
+        caches.append(weakref.ref(made))
+        return made
+
+    def start(*given):
+        starts.append(fixed.FixedBatches(*given))
+        return starts[-1]
+
+    monkeypatch.setattr(fixed, "StaticCache", cache)
+    monkeypatch.setattr(generation, "FixedBatches", start)
+    torch.manual_seed(0)
+    model = adapted(AutoModelForCausalLM.from_config(FAMILIES["llama 3"]).float())
+    given = (*asked(), Sampling(COPIES, STEPS, batch_sequences=15, graphed=True), [0])
+    generation.sample(model, *given)  # what is kept for good, the traced step, is made here
+    gc.collect()
+    gc.disable()
+    try:
+        caches.clear()
+        before = tensors()
+        generation.sample(model, *given)
+        assert caches
+        assert not living(caches)
+        assert not tensors() - before
+    finally:
+        gc.enable()
+    assert how == "eager" or graphs() == 1  # the next pass takes the first one's
 
 
 def test_a_graph_needs_a_size_of_batch():
