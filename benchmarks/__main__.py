@@ -11,7 +11,9 @@ from pathlib import Path
 from benchmarks import measure
 
 HERE = Path(__file__).parent
-BENCHES = ("features", "projection", "distortion", "selection", "mapped", "generation", "dpo")
+BENCHES = (
+    "features", "projection", "distortion", "precision", "selection", "mapped", "generation", "dpo",
+)  # fmt: skip
 SLOW = ("mapped_large", "mapped_shared")
 
 

@@ -9,7 +9,8 @@ from transformers import PrinterCallback
 from trl import DPOConfig, DPOTrainer
 
 from activedpo_lib.method import adapters
-from activedpo_lib.method.models import adapter_state, set_adapter_state, word_tokenizer
+from activedpo_lib.method.adapters import adapter_state, set_adapter_state
+from activedpo_lib.method.models import word_tokenizer
 from activedpo_lib.method.training import dpo
 from activedpo_lib.records import Fit, LabelledPair, Prompt, Response
 from activedpo_lib.runtime import quiet

@@ -12,7 +12,7 @@ from conftest import TARGETS, make_policy, make_sequences
 from test_gradients import exact, one_by_one
 from transformers import DynamicCache
 
-from activedpo_lib.method import adapters, generation, models, training
+from activedpo_lib.method import adapters, generation, training
 from activedpo_lib.method.candidates import sequences
 from activedpo_lib.method.decoding import growing
 from activedpo_lib.method.design import select_greedy
@@ -21,32 +21,16 @@ from activedpo_lib.method.formulas import dpo_loss
 from activedpo_lib.method.gradients import gradient_shapes, response_features
 from activedpo_lib.method.logps import implicit_rewards, response_logps
 from activedpo_lib.method.projection import make_projection
-from activedpo_lib.params import load_params
 from activedpo_lib.records import Budget, Fit, LabelledPair, Prompt, Response, Sampling
-from activedpo_lib.store import HOME
 from activedpo_lib.streams import stream
-from activedpo_lib.tasks import load_task
+from benchmarks import precision
 
 PICKS, CLOSE = 30, 0.05  # picks; scores nearer than this, relative to the best, may change places
 
 
 @pytest.fixture(scope="module", params=["llama", "gemma"])
 def two_precisions(request):
-    """(the shipped model in bfloat16, the same weights in float32, their tokenizer), both with an
-    adapter whose B is not zero.
-    """
-    folder = HOME / "activedpo_lib/assets" / f"{request.param}-0"
-    found = []
-    for _ in range(2):
-        base = models.load_policy(folder, "bfloat16")
-        config = adapters.lora_config(8, 32, TARGETS)
-        policy = adapters.with_adapter(base, config, stream=stream(0, "adapter"))
-        generator = torch.Generator().manual_seed(0)
-        for name, parameter in policy.named_parameters():
-            if "lora_B" in name:
-                parameter.data = 0.02 * torch.randn(parameter.shape, generator=generator)
-        found.append(policy)
-    return found[0], found[1].float(), models.load_tokenizer(folder)
+    return precision.two_precisions(request.param)
 
 
 def scores(phi, labelled, ridge):
@@ -62,16 +46,8 @@ def scores(phi, labelled, ridge):
 def test_bfloat16_picks_what_float32_picks_where_the_margins_allow(
     two_precisions, normalise, record_property
 ):
-    low, full, tokenizer = two_precisions
-    asked = load_task(load_params("tiny", "webgpt").task, 10, comparisons=False).prompts[:40]
-    pool = generation.generate(full, tokenizer, asked, Sampling(3, 24), stream=stream(0, "g"))
-    fold = make_projection("fold", 256, 0, gradient_shapes(full))
-    phi_low, phi = (
-        pair_features(
-            response_features(policy, *sequences(pool), fold), pool.pairs, normalise, "after"
-        )
-        for policy in (low, full)
-    )
+    both, pairs = precision.features_of_both(*two_precisions, 40, 256)
+    phi_low, phi = (pair_features(each, pairs, normalise, "after") for each in both)
     ridge = float(np.square(phi).sum(1).mean())
     picks = select_greedy(phi_low, PICKS, ridge).indices.tolist()
     clear = 0
