@@ -27,7 +27,7 @@ from activedpo_lib.runs.run import Run
 from activedpo_lib.runtime import device
 from activedpo_lib.shards import SingleProcess
 from activedpo_lib.streams import stream
-from activedpo_lib.study.costs import ASSUMED_GPU, Sizes
+from activedpo_lib.study.costs import ASSUMED_GPU, Sizes, selection_flops
 from benchmarks.cards import SHAPES, peak_flops, policy_of, timed
 from benchmarks.generation import padded
 from benchmarks.gpu_parts import Nothing
@@ -103,10 +103,12 @@ def measured(run, policy):
     bare, peak, _ = timed(lambda: response_features(policy, *read, Nothing(), budget))
     parts.append(Part("gradients", bare, peak, len(pool.responses) * size.features()))
     whole, peak, candidates = timed(lambda: measure(pool, needs, Past(), reader))
-    parts.append(Part("project", whole - bare, peak))
+    parts.append(Part("project", whole - bare, peak, len(pool.responses) * size.fold()))
     batch = min(run.params.batch_size, len(pool.pairs))
     seconds, peak, picked = timed(lambda: steps.select(run, pool, candidates, batch, 1))
-    parts.append(Part("select", seconds, peak))
+    dimensions, labelled_before = run.params.selection.dimensions, 0
+    flops = selection_flops(len(pool.pairs), dimensions, labelled_before, batch)
+    parts.append(Part("select", seconds, peak, flops))
     pairs = [pool.pair(row) for row in picked.indices]
     labelled = steps.label_picked(run, pairs, candidates, picked.indices, 1)
     policy, dpo = trained(run, policy, labelled, True)
@@ -197,17 +199,22 @@ def rows_of(name, task, overrides):
 def judged(name, parts, theirs):
     """The goals of a round on one card of 80 GB, one by one; without a bar where none is judged."""
     found = {part.name: part for part in parts}
-    whole = sum(part.seconds for part in parts if part.name not in (WITHOUT, GRAPHED))
+    shared = [part for part in parts if part.name not in (WITH, WITHOUT, GRAPHED)]
+    whole = sum(part.seconds for part in [*shared, found[WITH]])
     real = device().type == "cuda" and name != "small"
-    gib = {part: found[part].peak_mib / 1024 for part in (WITH, WITHOUT)}
+    # NaN, which np.max keeps and no bar holds, where one did not fit.
+    gib = {
+        how: np.max([part.peak_mib for part in [*shared, found[how]]]) / 1024
+        for how in (WITH, WITHOUT)
+    }
     goals = [
         ("gradients: share of the card's bf16 peak", share(found["gradients"]), "", 0.4, None),
         ("selection", found["select"].seconds, "s", None, 1),
         ("generate() / ours, same responses", theirs / found["generate"].seconds, "x", 3, None),
         ("generate() / ours in graphs", theirs / found[GRAPHED].seconds, "x", None, None),
         ("the whole round", whole, "s", None, 600 if name == "llama-2-7b" else None),
-        (f"peak memory, {WITHOUT}", gib[WITHOUT], "GiB", None, 70),
-        (f"peak memory, {WITH}", gib[WITH], "GiB", None, 40),
+        (f"peak memory of the round, {WITHOUT}", gib[WITHOUT], "GiB", None, 70),
+        (f"peak memory of the round, {WITH}", gib[WITH], "GiB", None, 40),
     ]
     for what, value, unit, least, most in goals:
         yield Row(what, float(value), unit, most if real else None, least if real else None)

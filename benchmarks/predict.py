@@ -22,8 +22,13 @@ def duration(seconds):
     """Seconds as a short text."""
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
+            return f"{short(seconds / size, 10)} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"
+
+
+def short(value, whole_from):
+    """A number as text: one digit after the point, none from `whole_from` on."""
+    return f"{value:.1f}" if value < whole_from else f"{value:,.0f}"
 
 
 def table():
@@ -38,7 +43,8 @@ def table():
         work = [duration(pairs * LLAMA_7B.features() / ASSUMED_GPU / gpus) for gpus in (1, 8, 64)]
         read = [duration(size / READ / gpus) for gpus in (1, 8, 64)]
         lines.append(
-            f"| {pairs:.0e} | {size / 2**30:,.1f} GiB | {' / '.join(work)} | {' / '.join(read)} |"
+            f"| 10^{len(str(pairs)) - 1} | {short(size / 2**30, 100)} GiB | {' / '.join(work)} | "
+            f"{' / '.join(read)} |"
         )
     return "\n".join(lines)
 
@@ -83,11 +89,12 @@ def shared():
     size = selection_bytes(pairs, DIMENSIONS)
     for cards in (1, 8, 64):
         work = duration(pairs * LLAMA_7B.features() / ASSUMED_GPU / cards)
-        pick = picks * pick_traffic(DIMENSIONS, cards) / 1e6
-        train = steps * step_traffic(LLAMA_7B.adapter, cards) / 1e9
+        pick = f"{picks * pick_traffic(DIMENSIONS, cards) / 1e6:.1f} MB"
+        train = f"{steps * step_traffic(LLAMA_7B.adapter, cards) / 1e9:.0f} GB"
+        received = f"{pick} | {train}" if cards > 1 else "- | -"
         lines.append(
             f"| {cards} | {work} | {duration(size / READ / cards)} | {size / cards / 2**30:.1f} "
-            f"GiB | {pick:.1f} MB | {train:.0f} GB |"
+            f"GiB | {received} |"
         )
     return "\n".join(lines)
 

@@ -2,6 +2,8 @@
 small path.
 """
 
+import dataclasses
+import importlib
 import json
 
 import numpy as np
@@ -12,8 +14,10 @@ from conftest import make_policy
 from activedpo_lib.method.design import select_greedy
 from activedpo_lib.method.gradients import gradient_shapes, response_features
 from activedpo_lib.method.projection import make_projection
+from activedpo_lib.store import HOME
 from activedpo_lib.streams import stream
-from benchmarks import cards, gpu, gpu_round, measure, references
+from benchmarks import __main__ as benches
+from benchmarks import cards, gpu, gpu_round, measure, predict, references
 
 
 def pool():
@@ -48,6 +52,23 @@ def test_the_dense_reference_keeps_inner_products():
     assert error.abs().max() < 4 / 4096**0.5
 
 
+@pytest.mark.parametrize("name", [*benches.BENCHES, *benches.SLOW])
+def test_every_benchmark_that_is_named_can_be_started(name):
+    assert callable(importlib.import_module(f"benchmarks.{name}").run)
+
+
+@pytest.mark.parametrize(
+    ("page", "table"),
+    [
+        ("benchmarks/README.md", predict.table),
+        ("benchmarks/README.md", predict.round_table),
+        ("docs/how/paper_size.md", predict.shared),
+    ],
+)
+def test_the_pages_tables_of_predictions_are_what_the_cost_model_says(page, table):
+    assert table() in (HOME / page).read_text(encoding="utf-8")
+
+
 def test_a_missed_bar_is_said():
     rows = [
         measure.Row("a", 1.2, at_most=1.15),
@@ -67,7 +88,10 @@ def test_a_whole_round_runs_on_the_small_path(tmp_path):
     label = f"gpu-{cards.card_name().replace(' ', '-')}-tldr"
     written = (tmp_path / f"{label}.md").read_text()
     for part in ("generate", "gradients", "project", "select", "DPO, no checkpointing", "evaluate"):
-        assert f"| {part} | " in written
+        (line,) = [line for line in written.splitlines() if line.startswith(f"| {part} | ")]
+        measured, *_, predicted = line.strip("| ").split(" | ")[1:]
+        assert measured.endswith(" s")
+        assert predicted.endswith(" s")  # every part has its operations
     assert len(json.loads((tmp_path / f"{label}.json").read_text())) == len(told)
 
 
@@ -86,10 +110,16 @@ def test_the_rounds_goals_are_judged_one_by_one_on_a_card(monkeypatch):
     assert rows["gradients: share of the card's bf16 peak"].value == pytest.approx(0.5)
     assert rows["the whole round"].value == pytest.approx(225.4)  # one way of training, not both
     missed = [what for what, row in rows.items() if row.held is False]
-    assert missed == ["generate() / ours, same responses", "peak memory, DPO, no checkpointing"]
+    memory = "peak memory of the round, DPO, no checkpointing"
+    assert missed == ["generate() / ours, same responses", memory]
+    greedy = [dataclasses.replace(part, peak_mib=45 * gib) for part in parts[:1]] + parts[1:]
+    rows = {row.what: row for row in gpu_round.judged("llama-2-7b", greedy, 290.0)}
+    checkpointed = rows["peak memory of the round, DPO, gradient checkpointing"]
+    assert checkpointed.value == 45  # generation's: a round holds what its largest part holds
+    assert checkpointed.held is False
     parts[-1] = gpu_round.Part(gpu_round.WITHOUT, float("nan"), float("nan"), 1e15)
     unfit = {row.what: row for row in gpu_round.judged("llama-2-7b", parts, 290.0)}
-    assert unfit["peak memory, DPO, no checkpointing"].held is False  # it did not fit
+    assert unfit[memory].held is False  # it did not fit
     assert "| DPO, no checkpointing | - | - | - | " in gpu_round.table(parts)
 
 
