@@ -42,17 +42,17 @@ def test_its_sentence_counts_who_rises_and_who_falls(tmp_path):
     table().to_csv(tmp_path / f"{longer.NAME}.csv", index=False)
     text = longer.sentence(tmp_path)
     assert text.startswith(
-        "**From 60 to 120 labels, true utility rose for 1 of 2 strategies, and fell for 1 of 2 "
-        "strategies.**"
+        "**From 60 to 120 labels, true utility rose for 1 of 2 strategies. It fell for 1 of 2 "
+        "strategies.\nActiveDPO then ended below Random (-0.60 ± 0.00) in it, over all cells.**"
     )
     assert "ActiveDPO (-0.20 ± 0.00)" in text
-    assert text.count("difference to Random") == 3
+    assert text.count("difference to Random") == 6  # three measures, over all cells and by cell
 
 
 def test_where_no_truth_is_known_the_second_model_judges(tmp_path):
     table().drop(columns="utility").to_csv(tmp_path / f"{longer.NAME}.csv", index=False)
     text = longer.sentence(tmp_path)
-    assert "reward by the second model rose for 1 of 2" in text  # minus the truth
+    assert "second model's reward rose for 1 of 2" in text  # minus the truth
     assert "True utility" not in text
 
 

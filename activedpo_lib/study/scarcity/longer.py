@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from activedpo_lib.study.comparisons.pooled import over_cells
 from activedpo_lib.study.comparisons.power import power_line
-from activedpo_lib.study.statistics import last_differences, saved_table
-from activedpo_lib.study.wording import counted, headline, name_of, paragraphs, stands
+from activedpo_lib.study.statistics import last_differences, saved_table, sign
+from activedpo_lib.study.wording import compared, counted, headline, name_of, paragraphs, stands
 
 NAME = "fig21_longer"
 MEASURES = {
     "reward": "Oracle reward (logits)",
-    "evaluator_reward": "Reward by the second model (logits)",
+    "evaluator_reward": "Second model's reward (logits)",
     "utility": "True utility (utils)",
 }
 
@@ -46,12 +47,18 @@ def sentence(folder: Path) -> str:
     measures, labels = known(table), int(table["labels"].max())
     judge = "utility" if "utility" in measures else measures[-1]
     added = second_half(table, judge)
-    head = (
-        f"From {labels // 2} to {labels} labels, {MEASURES[judge].split(' (')[0].lower()} rose for "
-        f"{counted(added, 1, 'strategy', 'strategies')}, and fell for "
-        f"{counted(added, -1, 'strategy', 'strategies')}."
-    )
-    return paragraphs(headline(added, head), *_lists(table, measures, labels))
+    what = MEASURES[judge].split(" (")[0]
+    rose = counted(added, 1, "strategy", "strategies")
+    head = f"From {labels // 2} to {labels} labels, {what[0].lower()}{what[1:]} rose for {rose}."
+    if any(sign(values) < 0 for values in added.values()):
+        head += f" It fell for {counted(added, -1, 'strategy', 'strategies')}."
+    apart = over_cells(table, judge, "random")
+    ends = [
+        f"{name_of(name)} then ended {compared(values, 'Random')} in it, over all cells."
+        for name, values in apart.items()
+    ]
+    lines = "\n".join([head, *(line[0].upper() + line[1:] for line in ends)])
+    return paragraphs(headline(added, lines), *_lists(table, measures, labels))
 
 
 def _lists(table: pd.DataFrame, measures: list[str], labels: int) -> Iterator[str]:
@@ -59,8 +66,10 @@ def _lists(table: pd.DataFrame, measures: list[str], labels: int) -> Iterator[st
         named = {name_of(n): v for n, v in second_half(table, measure).items()}
         what = f"{MEASURES[measure]} after {labels} labels, mean over tasks and models"
         yield stands(named, what, f"that after {labels // 2}")
+        pooled = over_cells(table, measure, "random")
+        yield stands({name_of(n): v for n, v in pooled.items()}, what, "Random")
+        yield power_line(pooled.values(), f"that mean's {measure.replace('_', ' ')}")
     for measure in measures:
         apart = last_differences(table, measure, "strategy", "random")
         cells = {f"{name_of(name)}, {task}, {model}": v for (task, model, name), v in apart.items()}
         yield stands(cells, f"{MEASURES[measure]} after {labels} labels", "Random")
-        yield power_line(cells.values(), f"a cell's {measure.replace('_', ' ')}")
