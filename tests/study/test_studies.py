@@ -58,7 +58,6 @@ def test_studies_share_runs_with_the_main_figures():
         "v_ablation",
         "probed",
         "pays",
-        "ridge",
         "strategies",
     ):
         assert usual in {params.digest() for params in load_study(name).cells.values()}, name
