@@ -74,7 +74,7 @@ if KNOWN:
 READS = {"18_when_does_it_pay": "fig16_room", "19_all_strategies": "fig16_room", "07_room": "fig15_label_elasticity"}
 # With targets of their own: `make fresh` and `make scale`.
 ALONE = {
-    "25_fresh_seeds": (["confirm", "confirm_truth", "confirm_equal_kl", "equal_kl"], ["fig18_fresh_seeds"], 10),
+    "25_fresh_seeds": (["confirm", "confirm_truth", "confirm_equal_kl", "confirm_own_step", "equal_kl"], ["fig18_fresh_seeds"], 12),
     "26_model_size": (["scale_tuning", "scale"], ["fig19_model_size"], 240),
 }
 def study_key(names):

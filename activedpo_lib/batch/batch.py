@@ -19,7 +19,7 @@ ALONE = {
     "scale": ("Figure 19: models of four sizes", {"scale", "scale_tuning"}),
     "fresh": (
         "Figure 18: seeds of its own",
-        {"confirm", "confirm_truth", "confirm_equal_kl"},
+        {"confirm", "confirm_truth", "confirm_equal_kl", "confirm_own_step"},
     ),
 }
 

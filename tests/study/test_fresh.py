@@ -1,5 +1,7 @@
 """What was chosen elsewhere is judged cell by cell, and over all cells at once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,8 +14,10 @@ from activedpo_lib.study.comparisons.pooled import over_cells, pooled_verdicts
 from activedpo_lib.study.drawing import plots
 from activedpo_lib.study.studies import Study
 
-LOOKS = ("confirm", "confirm_truth", "confirm_equal_kl")
+LOOKS = ("confirm", "confirm_truth", "confirm_equal_kl", "confirm_own_step")
 
+TASKS = ("tldr", "webgpt")
+VARIANTS = {"usual step": "random", "own step": "activedpo", "own step, Random": "random"}
 EFFECTS = {"random": 0.0, "k_center": 0.3, "margin": -0.2, "apo": 0.1}
 
 
@@ -130,6 +134,67 @@ def test_every_cell_and_measure_is_one_comparison():
     assert (both > alone).any()
 
 
+def own_steps(seeds):
+    """A table of confirm_own_step.yaml: ActiveDPO gains in TL;DR alone; Random's larger step, far
+    more in both, is no part of what is judged.
+    """
+    random = np.random.default_rng(2)
+    gains = {"own step": {"tldr": 0.3, "webgpt": 0.0}, "own step, Random": dict.fromkeys(TASKS, 9)}
+    rows = [
+        {"task": task, "model": "llama", "variant": variant, "strategy": strategy, "seed": seed,
+         "round": t, "labels": 10 * t, "reward": t * (gain + 0.1 * random.normal()),
+         "utility": 2 * t * (gain + 0.1 * random.normal())}
+        for variant, strategy in VARIANTS.items() for task in TASKS
+        for gain in [gains.get(variant, {}).get(task, 0.0)] for seed in seeds for t in (0, 1)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_the_own_step_is_judged_against_randoms_usual_one_and_nothing_else_is_in_the_family():
+    table = own_steps(range(8))
+    found = fresh.own_step(table, ["reward", "utility"])
+    last = table[table["round"] == 1].set_index(["variant", "task", "seed"]).sort_index()
+    keys = list(zip(found["measure"], found["task"], strict=True))
+    p = [
+        ttest_1samp(last.loc[("own step", t), m] - last.loc[("usual step", t), m], 0).pvalue
+        for m, t in keys
+    ]
+    assert sorted(keys) == [(m, t) for m in ("reward", "utility") for t in TASKS]
+    np.testing.assert_allclose(found["p corrected"], holm_written_out(p))
+    verdicts = dict(zip(keys, found["verdict"], strict=True))
+    assert verdicts["reward", "tldr"] == "above Random"
+    assert verdicts["reward", "webgpt"] == "level"
+
+
+def test_the_own_step_is_told_with_what_is_not_judged_beside_it(tmp_path):
+    results().to_csv(tmp_path / "fig18_fresh_seeds.csv", index=False)
+    own_steps(range(8)).to_csv(tmp_path / "fig18_fresh_seeds_own_step.csv", index=False)
+    said = fresh.sentence(tmp_path)
+    assert "**ActiveDPO at its own step size (8 seeds, corrected) ended above Random at" in said
+    assert "in 1 of 2 cells in reward and 1 of 2 cells in true utility.**" in said
+    unjudged = said.split("Not judged, uncorrected, reward: ")[1:]
+    assert "Below Random at that step: tldr, llama (-8." in unjudged[0]
+    assert "Above Random at its own: tldr, llama (+8." in unjudged[1]
+
+
+def test_the_own_step_of_one_seed_is_not_told(tmp_path):
+    results().to_csv(tmp_path / "fig18_fresh_seeds.csv", index=False)
+    own_steps([0]).to_csv(tmp_path / "fig18_fresh_seeds_own_step.csv", index=False)
+    assert "own step" not in fresh.sentence(tmp_path)
+
+
+def test_the_announced_own_step_is_that_of_notebook_00():
+    look, usual = (Study.open(name, "tiny", range(20)) for name in ("confirm_own_step", "confirm"))
+    assert look.seeds == tuple(range(190, 210))
+    assert len(look.cells) == 12
+    for (task, model, variant, strategy), params in look.cells.items():
+        assert strategy == VARIANTS[variant]
+        rate = 7e-4 if variant == "usual step" else 1e-3
+        random = usual.cells[task, model, "usual", "random"]
+        expected = replace(random, strategy=strategy, dpo=replace(random.dpo, learning_rate=rate))
+        assert params == expected
+
+
 def test_one_seed_judges_nothing(tmp_path):
     results(seeds=[0]).to_csv(tmp_path / "fig18_fresh_seeds.csv", index=False)
     assert fresh.sentence(tmp_path) == "**One seed: nothing is judged.**"
@@ -148,7 +213,11 @@ def test_the_record_names_the_seeds_of_every_look(tmp_path):
     looks[0].save(tmp_path, "fig18_fresh_seeds", figure, results(), also=tuple(looks[1:]))
     record = read_json(tmp_path / "fig18_fresh_seeds.json")
     assert record["seed"] == [40, 41]
-    assert record["other_seeds"] == {"confirm_truth": [70, 71], "confirm_equal_kl": [170, 171]}
+    assert record["other_seeds"] == {
+        "confirm_truth": [70, 71],
+        "confirm_equal_kl": [170, 171],
+        "confirm_own_step": [190, 191],
+    }
     assert set(record["params"]) == set(LOOKS)
 
 
