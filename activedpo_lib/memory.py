@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+from activedpo_lib.shards import processes
+
+SHARE_OF_STEP = "share of step"  # beside the rows of a part: how many of the step's pairs it has
 SHARE = 0.8  # of the free memory is for the batches: peaks are uneven, and the allocator fragments
 
 
@@ -72,6 +75,12 @@ def _fits(work: Callable[[Any], None], part: Part) -> bool:
 
 
 def _half(failed: Part, device: torch.device) -> int:
+    _tell_of_halves(device)
+    return max(1, failed.units // 2)
+
+
+def _tell_of_halves(device: torch.device) -> None:
+    """Say so once, whatever the pass, and give back what the failed try held."""
     warnings.warn(
         "a batch did not fit in the card's free memory: what is left of this pass goes on in "
         "batches of half the size, and so do later ones, wherever it happens. Float32 results are "
@@ -83,7 +92,56 @@ def _half(failed: Part, device: torch.device) -> int:
     if device.type == "cuda":
         gc.collect()
         torch.cuda.empty_cache()
-    return max(1, failed.units // 2)
+
+
+class StepsThatFit:
+    """Mixed into a trainer whose loss is a mean over pairs, a batch's rows being all chosen, then
+    all rejected: a step that does not fit in the card's memory is taken again in twice as many
+    parts, and so are later ones. Its gradient is the same to rounding.
+
+    Not of several processes: they meet at every part, and each would have to take as many.
+    """
+
+    parts = 1  # of a step
+
+    def training_step(self, model: Any, inputs: dict[str, torch.Tensor], *more: Any) -> Any:
+        """The loss of one step, its gradient left in the parameters. Raises torch.OutOfMemoryError
+        where a single pair does not fit.
+        """
+        pairs = len(inputs["input_ids"]) // 2
+        while (loss := self._in_parts(model, inputs, more)) is None:
+            model.zero_grad()  # of the parts that did fit
+            self.parts = min(pairs, 2 * self.parts)
+            _tell_of_halves(inputs["input_ids"].device)
+        return loss
+
+    def _in_parts(self, model: Any, inputs: dict[str, torch.Tensor], more: tuple) -> Any:
+        """The step's loss, or None where one of its parts did not fit."""
+        step: Any = super()
+        pairs, losses = len(inputs["input_ids"]) // 2, []
+        try:
+            for rows in torch.arange(pairs).tensor_split(min(self.parts, pairs)):
+                part = _pairs_of(inputs, rows, pairs) | {SHARE_OF_STEP: len(rows) / pairs}
+                losses.append(step.training_step(model, part, *more))
+        except torch.OutOfMemoryError:
+            if self.parts >= pairs or processes().count > 1:
+                raise
+            return None
+        return sum(losses)
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *more: Any, **named: Any) -> Any:
+        """The mean over a part's pairs, times their share of the step's."""
+        share, step = inputs.pop(SHARE_OF_STEP, 1.0), super()
+        return share * step.compute_loss(model, inputs, *more, **named)  # type: ignore[attr-defined]
+
+
+def _pairs_of(inputs: dict[str, Any], rows: torch.Tensor, pairs: int) -> dict[str, Any]:
+    """The batch of these pairs alone, of one of `pairs`."""
+    both = torch.cat([rows, pairs + rows])
+    return {
+        name: value[rows if len(value) == pairs else both] if len(rows) < pairs else value
+        for name, value in inputs.items()
+    }
 
 
 def _room(device: torch.device, bytes_a_unit: float) -> int:

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
 
+from activedpo_lib.memory import StepsThatFit
 from activedpo_lib.method.adapters import adapter_state, set_adapter_state
 from activedpo_lib.method.logps import reference_logps
 from activedpo_lib.method.models import encode_pair, encode_prompt, encode_response
@@ -65,9 +66,10 @@ def _train(trainer: Any, what: str) -> float:
         loss = trainer.train().training_loss
     except torch.OutOfMemoryError as error:
         raise MemoryError(
-            f"{what}: a step of {trainer.args.per_device_train_batch_size} examples does not fit "
-            f"in the card's free memory: {error}; set gradient_checkpointing to true, which leaves "
-            "the results as they are, take a larger card, or lower batch_size, which moves them"
+            f"{what}: a step of {trainer.args.per_device_train_batch_size} examples, in "
+            f"{getattr(trainer, 'parts', 1)} parts, does not fit in the card's free memory: "
+            f"{error}; set gradient_checkpointing to true, which leaves the results as they are, "
+            "take a larger card, or lower batch_size, which moves them"
         ) from error
     if not loss < EXPLODED:  # also where it is NaN
         raise TrainingDiverged(f"{what}: the loss became {loss}; lower the learning rate")
@@ -129,7 +131,7 @@ def reward_model(
     return model.eval(), loss
 
 
-class TokenDPOTrainer(DPOTrainer):
+class TokenDPOTrainer(StepsThatFit, DPOTrainer):
     """TRL's DPO on rows that are token ids with the reference's log-probabilities beside them: no
     decode and encode between scoring and training, and the reference is read once.
     """

@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from conftest import TARGETS, make_policy, make_sequences
+from conftest import make_policy, make_sequences
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification
 
 from activedpo_lib import memory
-from activedpo_lib.method import adapters, generation, logps, models, training
+from activedpo_lib.method import generation, logps, models
 from activedpo_lib.method.design import select_greedy
 from activedpo_lib.method.features import pair_features
 from activedpo_lib.method.generation import generate
@@ -24,7 +24,7 @@ from activedpo_lib.method.logps import last_hidden_states, response_logps
 from activedpo_lib.method.oracles import classifier_score, reward_model_score
 from activedpo_lib.method.projection import make_projection
 from activedpo_lib.method.reward_models import new_reward_model
-from activedpo_lib.records import Budget, Fit, LabelledPair, Prompt, Response, Sampling
+from activedpo_lib.records import Budget, Sampling
 from activedpo_lib.streams import stream
 
 READ = make_sequences(41)
@@ -197,18 +197,3 @@ def test_a_sequence_that_does_not_fit_alone_is_an_error_with_a_remedy():
     Card(policy, 12)
     with pytest.raises(MemoryError, match=r"one item of .* does not fit .*larger"):
         response_logps(policy, *READ, 1)
-
-
-def test_a_training_step_that_does_not_fit_is_an_error_with_a_remedy(tokenizer):
-    policy, (prompts, responses) = make_policy(), make_sequences(8)
-    pairs = [
-        LabelledPair(Prompt(str(i), ""), x, Response("", y, ""), Response("", (*y[::-1], 5), ""), 1)
-        for i, (x, y) in enumerate(zip(prompts, responses, strict=True))
-    ]
-    Card(policy, 100)
-    config = adapters.lora_config(4, 16, TARGETS)
-    with pytest.raises(MemoryError, match=r"DPO: a step of 8 examples .*gradient_checkpointing"):
-        training.dpo(
-            policy, tokenizer, pairs, config, Fit(1, 1e-4, 8, token_budget=60), 0.1,
-            stream=stream(0, "t"),
-        )  # fmt: skip
