@@ -162,21 +162,40 @@ def asked(found, duels):
     return rows + [row for row in others if row not in rows]
 
 
+def duel(gaps, spread, confidence):
+    """(a, b) of one prompt: the response of the best worst case, and the rival in that case."""
+    lower = {pair: gap - confidence * spread[pair] for pair, gap in gaps.items()}
+    worst = {a: min((lower[x, b], b) for x, b in lower if x == a) for a, _ in lower}
+    best = max(worst, key=lambda a: worst[a][0])
+    return best, worst[best][1]
+
+
 @pytest.mark.parametrize("confidence", [0.0, 1.0, 3.0])
-def test_max_min_lcb_asks_of_each_prompt_its_best_worst_case_the_least_sure_first(confidence):
-    found, duels = pool(same=SAME), []
+def test_max_min_lcb_asks_the_least_sure_of_the_prompts_best_worst_cases_one_after_another(
+    confidence,
+):
+    found, written_out = pool(same=SAME), []
     phi, w, precision = primal(found)
-    deviation = np.sqrt([x @ np.linalg.inv(precision) @ x for x in phi])
-    spread = tables(found, deviation, 1)
-    for p, gaps in tables(found, phi @ w, -1).items():
-        lower = {duel: gap - confidence * spread[p][duel] for duel, gap in gaps.items()}
-        worst = {a: min((lower[x, b], b) for x, b in lower if x == a) for a, _ in lower}
-        best = max(worst, key=lambda a: worst[a][0])
-        duels.append((p, best, worst[best][1]))
-    duels.sort(key=lambda duel: -spread[duel[0]][duel[1:]])
-    for count in (5, 15):  # of 12 prompts
-        picked = picks("max_min_lcb", found, count, confidence=confidence)
-        assert picked == asked(found, duels)[:count]
+    gaps = tables(found, phi @ w, -1)
+    while len(written_out) < len(gaps):
+        variance = np.array([x @ np.linalg.inv(precision) @ x for x in phi])
+        spread, rows = tables(found, np.sqrt(variance), 1), []
+        asked_of = {found.ids[row][0] for row in written_out}
+        for p in set(gaps) - asked_of:
+            a, b = duel(gaps[p], spread[p], confidence)
+            rows.append(found.ids.index((p, min(a, b), max(a, b))))
+        at = max(rows, key=lambda row: variance[row])
+        written_out.append(at)
+        weight = expected_weight(phi[at] @ w, variance[at])
+        precision = precision + weight * np.outer(phi[at], phi[at])
+    assert picks("max_min_lcb", found, len(gaps), confidence=confidence) == written_out
+
+
+def test_max_min_lcb_goes_on_with_any_pair_once_every_prompt_has_one():
+    found = pool(prompts=3)
+    every = picks("max_min_lcb", found, len(found.ids))
+    assert sorted(every) == list(range(len(found.ids)))
+    assert {found.ids[row][0] for row in every[:3]} == {row[0] for row in found.ids}
 
 
 @pytest.mark.parametrize("name, against", [("double_thompson", max), ("reversed_thompson", min)])

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from activedpo_lib.method.design import largest
 from activedpo_lib.method.strategies.greedy import one_by_one
 from activedpo_lib.method.strategies.posterior import (
     RewardPosterior,
@@ -23,10 +22,14 @@ Criterion = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (mean, variance), 
 
 
 def greedy_on(
-    posterior: RewardPosterior, batch_size: int, ties: np.ndarray, criterion: Criterion
+    posterior: RewardPosterior,
+    batch_size: int,
+    ties: np.ndarray,
+    criterion: Criterion,
+    picked: Callable[[int], None] = lambda _: None,
 ) -> Selection:
-    """Greedily the pair of the largest criterion of its gap's mean and variance; after each pick
-    the variances are those that its label is expected to leave.
+    """Greedily the pair of the largest criterion of its gap's mean and variance; after each pick,
+    which `picked` is told, the variances are those that its label is expected to leave.
     """
     covariance = posterior.covariance.copy()
 
@@ -36,6 +39,7 @@ def greedy_on(
     def add(at: int) -> None:
         weight = expected_weight(posterior.mean[at], covariance[at, at])
         covariance[:] = after_pick(covariance, at, float(weight))
+        picked(at)
 
     return one_by_one(batch_size, ties, values, add)
 
@@ -88,24 +92,41 @@ def max_min_lcb(prior: float = 0.1, confidence: float = 1.0) -> Strategy:
     """MaxMinLCB (Pasztor et al. 2024): the response of the best worst case against its worst rival.
 
     The worst case is the gap's lower bound, mu - confidence x its standard deviation. Each prompt
-    has one such pair; those of the most uncertain gaps are labelled.
+    has one such pair, found anew after every pick. Of the prompts without a pick, the pair of the
+    most uncertain gap is next; once all have one, of all pairs.
     """
 
     def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
-        posterior = reward_posterior(candidates, prior)
-        deviation = np.sqrt(np.maximum(np.diagonal(posterior.covariance), 0.0))
-        rows = []
-        for of_prompt in _by_prompt(candidates):
-            gaps, where = _gap_table(candidates, of_prompt, posterior.mean)
-            spread, _ = _gap_table(candidates, of_prompt, deviation)
-            lowest = np.where(where >= 0, gaps - confidence * np.abs(spread), np.inf)
-            best = int(np.argmax(np.where((where >= 0).any(1), lowest.min(1), -np.inf)))
-            rows.append(where[best, int(np.argmin(lowest[best]))])
-        ties, one_each = stream.uniforms(candidates.ids), np.array(rows)
-        best = one_each[largest(deviation[one_each], batch_size, ties[one_each]).indices]
-        return _filled(best, batch_size, ties)
+        posterior, prompt = reward_posterior(candidates, prior), candidates.prompt
+        left = {
+            int(prompt[rows[0]]): _gap_table(candidates, rows, posterior.mean)
+            for rows in _by_prompt(candidates)
+        }
+
+        def uncertain(_: np.ndarray, variance: np.ndarray) -> np.ndarray:
+            deviation = np.sqrt(variance)
+            if not left:
+                return deviation
+            duels = [_duel(*table, confidence * deviation) for table in left.values()]
+            return np.where(np.isin(np.arange(len(prompt)), duels), deviation, -np.inf)
+
+        def picked(at: int) -> None:
+            left.pop(int(prompt[at]), None)
+
+        ties = stream.uniforms(candidates.ids)
+        return greedy_on(posterior, batch_size, ties, uncertain, picked)
 
     return Strategy(frozenset({"phi"}), select)
+
+
+def _duel(gaps: np.ndarray, where: np.ndarray, spread: np.ndarray) -> int:
+    """The row of a prompt's pair: the response whose lowest gap is the largest, and that gap's
+    rival. gaps, where: of `_gap_table`; spread (n,): how far below its mean a gap may be.
+    """
+    known = where >= 0
+    lowest = np.where(known, gaps - spread[where], np.inf)
+    best = np.argmax(np.where(known.any(1), lowest.min(1), -np.inf))
+    return int(where[best, np.argmin(lowest[best])])
 
 
 def double_thompson(prior: float = 0.1) -> Strategy:
