@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from activedpo_lib.study import sentences, statistics
-from activedpo_lib.study.comparisons import fresh
+from activedpo_lib.study.comparisons import fresh, own_step
 from activedpo_lib.study.findings import COMMITTED, source
 from activedpo_lib.study.statistics import last_differences, saved_table, sign
 from activedpo_lib.study.wording import joined, listed, name_of, placed, share
@@ -177,6 +177,11 @@ FOUND = (
     ("Is it the labels? Do the oracle's teach more than predicted ones?", "20_is_it_the_labels", 0),
     ("Or only that picks move the model further? Who gains at equal KL?", "19_all_strategies", 1),
     ("And ActiveDPO, at equal KL, on seeds that nobody had run?", "25_fresh_seeds", 1),
+    (
+        "And ActiveDPO, each at its own step size, on seeds that nobody had run?",
+        "25_fresh_seeds",
+        2,
+    ),
     ("Does the gain last, with twice the labels?", "20_is_it_the_labels", 2),
 )
 
@@ -190,8 +195,10 @@ def in_short(folder: Path | str = COMMITTED) -> str:
         f"{name_of(name)} gained {share(part)} of what one who knew every reward would gain"
         for name, part in fresh.parts_of_room(folder).items()
     ]
+    own = own_step.counted(folder)
+    also = f" ActiveDPO, each at its own step size, ended above Random in {own}." if own else ""
     return f"**In short: choosing labels {helped} here.** On seeds that nobody had run, " + (
-        f"{joined(told)}, in reward."
+        f"{joined(told)}, in reward.{also}"
     )
 
 

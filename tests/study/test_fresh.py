@@ -9,7 +9,7 @@ from scipy.stats import ttest_1samp
 
 from activedpo_lib.method.formulas import interval
 from activedpo_lib.store import read_json
-from activedpo_lib.study.comparisons import fresh
+from activedpo_lib.study.comparisons import fresh, own_step
 from activedpo_lib.study.comparisons.pooled import over_cells, pooled_verdicts
 from activedpo_lib.study.drawing import plots
 from activedpo_lib.study.studies import Study
@@ -17,7 +17,10 @@ from activedpo_lib.study.studies import Study
 LOOKS = ("confirm", "confirm_truth", "confirm_equal_kl", "confirm_own_step")
 
 TASKS = ("tldr", "webgpt")
-VARIANTS = {"usual step": "random", "own step": "activedpo", "own step, Random": "random"}
+VARIANTS = {
+    "usual step": "random", "own step": "activedpo", "own step, Random": "random",
+    "own step, own prediction": "activedpo",
+}  # fmt: skip
 EFFECTS = {"random": 0.0, "k_center": 0.3, "margin": -0.2, "apo": 0.1}
 
 
@@ -140,6 +143,7 @@ def own_steps(seeds):
     """
     random = np.random.default_rng(2)
     gains = {"own step": {"tldr": 0.3, "webgpt": 0.0}, "own step, Random": dict.fromkeys(TASKS, 9)}
+    gains["own step, own prediction"] = {"tldr": -0.5}
     rows = [
         {"task": task, "model": "llama", "variant": variant, "strategy": strategy, "seed": seed,
          "round": t, "labels": 10 * t, "reward": t * (gain + 0.1 * random.normal()),
@@ -152,7 +156,7 @@ def own_steps(seeds):
 
 def test_the_own_step_is_judged_against_randoms_usual_one_and_nothing_else_is_in_the_family():
     table = own_steps(range(8))
-    found = fresh.own_step(table, ["reward", "utility"])
+    found = own_step.judged(table, ["reward", "utility"])
     last = table[table["round"] == 1].set_index(["variant", "task", "seed"]).sort_index()
     keys = list(zip(found["measure"], found["task"], strict=True))
     p = [
@@ -175,6 +179,20 @@ def test_the_own_step_is_told_with_what_is_not_judged_beside_it(tmp_path):
     unjudged = said.split("Not judged, uncorrected, reward: ")[1:]
     assert "Below Random at that step: tldr, llama (-8." in unjudged[0]
     assert "Above Random at its own: tldr, llama (+8." in unjudged[1]
+    assert "Above ActiveDPO with its own predictions: tldr, llama (+0." in unjudged[2]
+    assert "Level with ActiveDPO with its own predictions: webgpt" in unjudged[2]
+
+
+def test_how_far_the_policies_of_the_own_step_went_is_told_where_it_was_measured(tmp_path):
+    results().to_csv(tmp_path / "fig18_fresh_seeds.csv", index=False)
+    table = own_steps(range(8))
+    table.to_csv(tmp_path / "fig18_fresh_seeds_own_step.csv", index=False)
+    assert "KL" not in fresh.sentence(tmp_path)
+    last = table[table["round"] == 1].assign(kl=0.5)
+    last.loc[last["variant"] == "own step", "kl"] = 0.75
+    last.to_csv(tmp_path / "fig18_fresh_seeds_own_step_update_size.csv", index=False)
+    told = fresh.sentence(tmp_path)
+    assert "- Random, usual step: 0.50 ± 0.00\n- ActiveDPO, own step: 0.75 ± 0.00" in told
 
 
 def test_the_own_step_of_one_seed_is_not_told(tmp_path):
@@ -186,12 +204,14 @@ def test_the_own_step_of_one_seed_is_not_told(tmp_path):
 def test_the_announced_own_step_is_that_of_notebook_00():
     look, usual = (Study.open(name, "tiny", range(20)) for name in ("confirm_own_step", "confirm"))
     assert look.seeds == tuple(range(190, 210))
-    assert len(look.cells) == 12
+    assert len(look.cells) == 16
     for (task, model, variant, strategy), params in look.cells.items():
         assert strategy == VARIANTS[variant]
         rate = 7e-4 if variant == "usual step" else 1e-3
         random = usual.cells[task, model, "usual", "random"]
         expected = replace(random, strategy=strategy, dpo=replace(random.dpo, learning_rate=rate))
+        if variant.endswith("own prediction"):
+            expected = replace(expected, oracle=replace(random.oracle, after_first="posterior"))
         assert params == expected
 
 

@@ -10,9 +10,11 @@ from scipy.stats import t, ttest_1samp
 from activedpo_lib.method.formulas import interval
 from activedpo_lib.study.drawing.plots import difference_to
 from activedpo_lib.study.tables import last_and_mean
+from activedpo_lib.study.wording import joined
 
 LEVEL = 0.05  # of the family: the chance that any verdict of level differences is another
 WHENS = ("last round", "mean of rounds")
+WORDS = {"reward": "reward", "utility": "true utility"}
 Room = Mapping[tuple[str, str], float]  # (task, model): what full knowledge gains over Random
 
 
@@ -118,6 +120,23 @@ def corrected_verdict(difference: float, p: float, baseline: str = "Random") -> 
     if p >= LEVEL:
         return "level"
     return f"{'above' if difference > 0 else 'below'} {baseline}"
+
+
+def known_measures(table: pd.DataFrame) -> list[str]:
+    """Reward, and the true utility where it is known for every row."""
+    return [measure for measure in WORDS if table[measure].notna().all()]
+
+
+def cells_above(found: pd.DataFrame) -> str:
+    """ "3 of 4 cells in reward and 1 of 4 cells in true utility (below in 1)", of the verdicts of
+    `corrected_verdicts` at one time.
+    """
+    counts = []
+    for measure, cells in found.groupby("measure", sort=False):
+        above, below = (cells["verdict"].eq(f"{w} Random").sum() for w in ("above", "below"))
+        also = f" (below in {below})" if below else ""
+        counts.append(f"{above} of {len(cells)} cells in {WORDS[str(measure)]}{also}")
+    return joined(counts)
 
 
 def above_everywhere(found: pd.DataFrame, by: str = "strategy") -> list[str]:

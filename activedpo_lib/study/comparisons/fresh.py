@@ -12,7 +12,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from activedpo_lib.study.comparisons.corrected import WHENS, corrected_verdicts
+from activedpo_lib.study.comparisons import own_step
+from activedpo_lib.study.comparisons.corrected import (
+    WHENS,
+    WORDS,
+    cells_above,
+    corrected_verdicts,
+    known_measures,
+)
 from activedpo_lib.study.comparisons.pooled import over_cells, pooled_verdicts
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.scarcity.kl_sentences import at_equal_kl
@@ -27,14 +34,11 @@ from activedpo_lib.study.wording import (
     paragraphs,
     share,
     stands,
-    under_verdicts,
 )
 
 BASELINE = "random"
-USUAL, OWN, SAME = "usual step", "own step", "own step, Random"  # of confirm_own_step.yaml
 TUNING_SEEDS = range(100, 109)  # notebook 00: those on which the strategy was chosen
 WHAT = {"reward": REWARD, "utility": "True utility after the last round"}
-WORDS = {"reward": "reward", "utility": "true utility"}
 
 
 def sentence(folder: Path) -> str:
@@ -42,9 +46,14 @@ def sentence(folder: Path) -> str:
     table = saved_table(folder, "fig18_fresh_seeds")
     if table["seed"].nunique() < 2:
         return "**One seed: nothing is judged.**"
-    measures = ["reward"] + ["utility"] * bool(table["utility"].notna().all())
+    measures = known_measures(table)
     third = at_equal_kl(folder, "fig18_fresh_seeds_equal_kl", "usual")
-    parts = [_headline(folder, table, measures), *third, _own_step(folder), _second_look(folder)]
+    parts = [
+        _headline(folder, table, measures),
+        *third,
+        own_step.told(folder),
+        _second_look(folder),
+    ]
     parts.append(_over_all_cells(table, measures))
     for measure in measures:
         cells = _cells(table, measure)
@@ -69,19 +78,9 @@ def _headline(folder: Path, table: pd.DataFrame, measures: Sequence[str]) -> str
     """In how many cells each strategy is above Random, and below it where it is."""
     told = []
     for name, own in judged(table, measures).groupby("strategy", sort=False):
-        told.append(f"{name_of(str(name))} ended above Random in {_counted(own)}")
+        told.append(f"{name_of(str(name))} ended above Random in {cells_above(own)}")
     seeds = table["seed"].nunique()
     return f"**On {seeds} seeds, corrected: {'; '.join(told)}{_of_the_room(folder)}.**"
-
-
-def _counted(found: pd.DataFrame) -> str:
-    """ "3 of 4 cells in reward and 1 of 4 cells in true utility (below in 1)", of verdicts."""
-    counts = []
-    for measure, cells in found.groupby("measure", sort=False):
-        above, below = (cells["verdict"].eq(f"{w} Random").sum() for w in ("above", "below"))
-        also = f" (below in {below})" if below else ""
-        counts.append(f"{above} of {len(cells)} cells in {WORDS[str(measure)]}{also}")
-    return joined(counts)
 
 
 def helped(found: pd.DataFrame) -> str:
@@ -127,54 +126,6 @@ def _second_look(folder: Path) -> str:
         }
     label = f"A second look on {table['seed'].nunique()} seeds of its own, {WORDS[measure]}"
     return stands(cells, label, "Random")
-
-
-def own_step(results: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
-    """ActiveDPO at its own step size against Random at Random's, after the last round: a row a
-    (measure, task, model), corrected for all of them. results: of confirm_own_step.yaml, whose
-    third variant, Random at the larger step, is left out of the family.
-    """
-    family = results[results["variant"] != SAME]
-    found = corrected_verdicts(family, measures, "variant", USUAL, one_family=True)
-    return found[found["when"] == WHENS[0]].reset_index(drop=True)
-
-
-def _own_step(folder: Path) -> str:
-    """The verdicts of `own_step`, and beside them what is not judged; "" not run, or one seed."""
-    path = folder / "fig18_fresh_seeds_own_step.csv"
-    table = pd.read_csv(path) if path.is_file() else pd.DataFrame({"seed": []})
-    if table["seed"].nunique() < 2:
-        return ""
-    measures = [m for m in WORDS if table[m].notna().all()]
-    found, parts = own_step(table, measures), []
-    for measure, own in found.groupby("measure", sort=False):
-        what = f"ActiveDPO at its own step, {WORDS[str(measure)]}, difference to Random at Random's"
-        told = [
-            (row["verdict"], f"{row['task']}, {row['model']} ({_difference(row)})")
-            for row in own.to_dict("records")
-        ]
-        parts.append(under_verdicts(f"{what}, corrected verdict", told))
-    for measure in measures:
-        parts.append(_not_judged(table, measure))
-    head = f"**ActiveDPO at its own step size ({table['seed'].nunique()} seeds, corrected) ended "
-    return paragraphs(f"{head}above Random at Random's in {_counted(found)}.**", *parts)
-
-
-def _difference(row: dict) -> str:
-    return f"{row['difference']:+.2f} ± {row['±']:.2f}"
-
-
-def _not_judged(table: pd.DataFrame, measure: str) -> str:
-    """ActiveDPO and Random at the same, larger step; and what that step does to Random."""
-    same = last_differences(table, measure, "variant", SAME)
-    usual = last_differences(table, measure, "variant", USUAL)
-    at_it = {f"{cell[0]}, {cell[1]}": v for cell, v in same.items() if cell[2] == OWN}
-    random = {f"{cell[0]}, {cell[1]}": v for cell, v in usual.items() if cell[2] == SAME}
-    what = f"Not judged, uncorrected, {WORDS[measure]}"
-    return paragraphs(
-        stands(at_it, f"{what}: ActiveDPO at that step", "Random at that step"),
-        stands(random, f"{what}: Random at that step", "Random at its own"),
-    )
 
 
 def check_apart(*studies: Study) -> None:
