@@ -17,6 +17,7 @@ from activedpo_lib.study.comparisons import fresh
 from activedpo_lib.study.comparisons.pooled import over_cells
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.probing import by_size, picks
+from activedpo_lib.study.scarcity import controls
 from activedpo_lib.study.scarcity import sentences as scarcity
 from activedpo_lib.study.scarcity.numbers import share_of_room
 from activedpo_lib.study.statistics import effects, last_differences, last_round, saved_table
@@ -198,7 +199,7 @@ SENTENCES: dict[str, Callable[[Path], str]] = {
     "17_what_was_picked": beyond.what_was_picked,
     "18_when_does_it_pay": beyond.when_it_pays,
     "19_all_strategies": beyond.all_strategies,
-    "20_is_it_the_labels": scarcity.is_it_the_labels,
+    "20_is_it_the_labels": controls.is_it_the_labels,
     "21_replay": beyond.replay,
     "22_decisions": beyond.decisions,
     "25_fresh_seeds": fresh.sentence,

@@ -1,5 +1,7 @@
 """Equal KL: against made-up laws of what a policy gains for its distance, known in closed form."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from activedpo_lib.study.scarcity.equal_kl import (
     PLACEBO,
     beyond_random,
     by_cell,
+    less_placebo,
     over_cells,
     random_reaches,
 )
@@ -218,3 +221,30 @@ def test_who_is_above_random_over_all_cells_is_so_in_every_measure(truth, who, t
     assert said.startswith(
         "**At equal KL, over all cells, above Random in reward and true utility, corrected: " + who
     )
+
+
+def with_placebo(tmp_path):
+    """APO +0.3 and margin +0.1 in two cells where the placebo is +0.1; noise that all share."""
+    levels, rows = {"apo": 0.3, "margin": 0.1, PLACEBO: 0.1}, []
+    for (name, level), model, seed in product(levels.items(), ("llama", "gemma"), range(4)):
+        value = level + 0.1 * seed + (0.01 * seed if name == "apo" else 0.0)
+        row = {"task": "tldr", "model": model, "strategy": name, "variant": "usual", "seed": seed}
+        rows.append(row | {"reward": value, "reward_at_step": 0.0})
+    pd.DataFrame(rows).to_csv(tmp_path / "fig20_equal_kl.csv", index=False)
+    return pd.DataFrame(rows)
+
+
+def test_less_the_placebo_is_paired_by_seed_over_cells(tmp_path):
+    found = less_placebo(with_placebo(tmp_path), "reward", "usual")
+    np.testing.assert_allclose(found["apo"], 0.2 + 0.01 * np.arange(4))
+    np.testing.assert_allclose(found["margin"], 0.0, atol=1e-12)
+    np.testing.assert_allclose(found[PLACEBO], 0.1 + 0.1 * np.arange(4))
+
+
+def test_what_does_not_exceed_the_placebo_is_told_beside_the_verdicts(tmp_path):
+    with_placebo(tmp_path)
+    head = kl_sentences.strategies_at_equal_kl(tmp_path)
+    assert "corrected: APO and margin.\nAbove the placebo too, uncorrected: APO.**" in head
+    head = kl_sentences.at_equal_kl(tmp_path, "fig20_equal_kl", "usual")[0]
+    assert "Margin, over all cells, uncorrected, ended level with the placebo in reward" in head
+    assert "APO, over all cells, uncorrected, ended above the placebo in reward" in head

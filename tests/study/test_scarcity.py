@@ -6,7 +6,7 @@ import pytest
 
 from activedpo_lib.params import load_params
 from activedpo_lib.study.drawing import plots, scarcity_plots
-from activedpo_lib.study.scarcity import numbers, sentences
+from activedpo_lib.study.scarcity import controls, numbers, sentences
 from activedpo_lib.study.studies import load_study
 
 
@@ -81,8 +81,47 @@ def test_sentences_hold_the_numbers(tmp_path):
     assert "the mean gains are 0.60." in sentences.the_room(tmp_path)
     ends = {"oracle": (0.5, 0.7), "own prediction": (0.3, 0.4), "coin": (0.1, 0.1)}
     table(ends).to_csv(tmp_path / "fig17_controls.csv")
-    said = sentences.is_it_the_labels(tmp_path)
+    said = controls.is_it_the_labels(tmp_path)
     assert "Random labelled by its own predictions after the first round" in said
+
+
+def controlled(ends):
+    """A table of controls in two tasks; ends: {(strategy, variant): reward at the end}."""
+    rows = [
+        {"task": task, "model": "llama", "variant": variant, "strategy": strategy, "seed": seed,
+         "round": t, "labels": 10 * t, "reward": t * (end + noise), "utility": 2.0 * t * end}
+        for (strategy, variant), end in ends.items() for task in ("tldr", "webgpt")
+        for seed, noise in enumerate((0.01, 0.0, -0.01)) for t in (0, 1)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_what_others_answers_leave_of_the_gain_over_random_is_told(tmp_path):
+    ends = {
+        ("random", "oracle"): 0.5, ("random", "own prediction"): 0.3, ("random", "coin"): 0.1,
+        ("activedpo", "oracle"): 0.7, ("activedpo", "own prediction"): 0.4,
+        ("activedpo", "coin"): 0.1, ("k_center", "oracle"): 0.5, ("k_center", "coin"): 0.3,
+        ("k_center", "own prediction"): 0.3, ("random", "step x2"): 0.8,
+        ("activedpo", "step x2"): 0.9, ("k_center", "step x2"): 0.6,
+    }  # fmt: skip
+    controlled(ends).to_csv(tmp_path / "fig17_controls.csv")
+    said = controls.is_it_the_labels(tmp_path)
+    assert "With a coin's labels after the first round, k-center still ended above Random" in said
+    alike, unlike, larger = (
+        said.split(f"Reward after the last round, mean over tasks and models, uncorrected{what}")[1]
+        for what in (", both labelled alike", ", difference to Random with", ", both at twice")
+    )
+    assert "ActiveDPO, its own predictions (+0.10 ± 0.00)" in alike
+    assert "ActiveDPO, its own predictions (-0.10 ± 0.00)" in unlike
+    assert "Above Random: ActiveDPO (+0.10 ± 0.00)" in larger
+    assert "Below Random: k-center (-0.20 ± 0.00)" in larger
+
+
+def test_where_no_coin_leaves_a_gain_the_headline_does_not_speak_of_it(tmp_path):
+    ends = {("random", v): 0.5 for v in ("oracle", "own prediction", "coin")}
+    ends |= {("activedpo", v): 0.5 for v in ("oracle", "own prediction", "coin")}
+    controlled(ends).to_csv(tmp_path / "fig17_controls.csv")
+    assert "With a coin's labels" not in controls.is_it_the_labels(tmp_path)
 
 
 def test_the_figures_show_every_variant():
@@ -117,9 +156,9 @@ def moved():
 def test_how_far_a_policy_moved_is_said_beside_randoms_larger_step(tmp_path):
     ends = {"oracle": (0.5, 0.7), "own prediction": (0.3, 0.4), "coin": (0.1, 0.1)}
     table(ends).to_csv(tmp_path / "fig17_controls.csv")
-    assert "KL" not in sentences.is_it_the_labels(tmp_path)
+    assert "KL" not in controls.is_it_the_labels(tmp_path)
     moved().to_csv(tmp_path / "fig17_controls_update_size.csv")
-    said = sentences.is_it_the_labels(tmp_path)
+    said = controls.is_it_the_labels(tmp_path)
     assert "ActiveDPO, tldr, llama (+1.00 ± 0.13)" in said
     assert "Random, step x2, tldr, llama (+1.00 ± 0.13)" in said
     assert "True utility" not in said  # it is not known in this table
@@ -129,7 +168,8 @@ def equal_kl(levels):
     """Differences at equal KL of three seeds in two cells, by strategy."""
     return pd.DataFrame(
         {"task": "tldr", "model": model, "strategy": strategy, "variant": "oracle", "seed": seed,
-         "kl": 0.3, "reward": level + noise, "utility": 2 * level + noise}
+         "kl": 0.3, "reward": level + noise, "utility": 2 * level + noise,
+         "reward_at_step": level, "utility_at_step": level}
         for strategy, level in levels.items()
         for model in ("llama", "gemma")
         for seed, noise in enumerate((0.01, 0.0, -0.01))
@@ -141,7 +181,7 @@ def test_what_is_gained_at_equal_kl_is_counted_with_its_correction(tmp_path):
     table(ends).to_csv(tmp_path / "fig17_controls.csv")
     found = equal_kl({"activedpo": 0.5, "upper_confidence_gap": 0.0, "k_center": -0.5})
     found.to_csv(tmp_path / "fig17_controls_equal_kl.csv")
-    said = sentences.is_it_the_labels(tmp_path).split("\n\n")
+    said = controls.is_it_the_labels(tmp_path).split("\n\n")
     assert said[1] == (
         "**At equal KL (3 seeds, corrected), "
         "ActiveDPO ended above Random in 2 of 2 cells in reward and 2 of 2 cells in true utility.\n"

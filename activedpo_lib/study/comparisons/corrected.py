@@ -124,7 +124,7 @@ def corrected_verdict(difference: float, p: float, baseline: str = "Random") -> 
 
 def known_measures(table: pd.DataFrame) -> list[str]:
     """Reward, and the true utility where it is known for every row."""
-    return [measure for measure in WORDS if table[measure].notna().all()]
+    return [name for name in WORDS if name in table and table[name].notna().all()]
 
 
 def cells_above(found: pd.DataFrame) -> str:

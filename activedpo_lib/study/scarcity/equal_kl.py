@@ -96,12 +96,35 @@ def over_cells(
     mean over tasks and models}, both of the same runs: those where Random went so far; without a
     seed where these are half or fewer.
     """
-    own = apart[(apart["variant"] == variant) & (apart["strategy"] != PLACEBO)]
+    means = _means(apart[apart["strategy"] != PLACEBO], measure, variant)
+    return {
+        str(name): (values[measure + AT_STEP].to_numpy(), values[measure].to_numpy())
+        for name, values in means.groupby(level=0, sort=False)
+    }
+
+
+def less_placebo(
+    apart: pd.DataFrame, measure: str, variant: str = "oracle"
+) -> dict[str, np.ndarray]:
+    """{strategy: its differences at equal KL less the placebo's, (seeds,)}, a seed's mean over
+    tasks and models as in `over_cells`, of the seeds that both have; and the placebo's own under
+    its name. Empty without a placebo.
+    """
+    means = _means(apart, measure, variant)[measure]
+    own = dict(list(means.groupby(level=0, sort=False)))
+    if PLACEBO not in own:
+        return {}
+    placebo = own.pop(PLACEBO).droplevel(0)
+    less = {str(n): (v.droplevel(0) - placebo).dropna().to_numpy() for n, v in own.items()}
+    return less | {PLACEBO: placebo.to_numpy()}
+
+
+def _means(apart: pd.DataFrame, measure: str, variant: str) -> pd.DataFrame:
+    """A row a (strategy, seed): the mean over tasks and models of `measure` at equal KL and at the
+    same step.
+    """
+    own = apart[apart["variant"] == variant]
     known = own[own[measure].notna()]
     keys, columns = ["strategy", "seed"], [measure + AT_STEP, measure]
     runs, every = known.groupby(keys, sort=False)[columns], own.groupby(keys, sort=False).size()
-    means = runs.mean()[2 * runs.size() > every.reindex(runs.size().index)]
-    return {
-        str(name): (values[columns[0]].to_numpy(), values[columns[1]].to_numpy())
-        for name, values in means.groupby(level=0, sort=False)
-    }
+    return runs.mean()[2 * runs.size() > every.reindex(runs.size().index)]

@@ -10,8 +10,9 @@ import pandas as pd
 
 from activedpo_lib.study.comparisons.corrected import corrected_verdict, holm, paired_p
 from activedpo_lib.study.comparisons.power import power_line
-from activedpo_lib.study.scarcity.equal_kl import PLACEBO, by_cell, over_cells
-from activedpo_lib.study.statistics import saved_table
+from activedpo_lib.study.scarcity.equal_kl import PLACEBO, by_cell, less_placebo, over_cells
+from activedpo_lib.study.statistics import saved_table, sign
+from activedpo_lib.study.wording import WORDS as STANDS
 from activedpo_lib.study.wording import joined, name_of, number, paragraphs, stands, under_verdicts
 
 WORDS = {"reward": "reward", "utility": "true utility", "agreement": "agreement with people"}
@@ -39,9 +40,17 @@ def at_equal_kl(
         )
         for pair in dict.fromkeys(key[:2] for key in found)
     ]
-    seen = [values for values in found.values() if len(values) > 1]
-    power = power_line(seen, "a cell at equal KL") if seen else ""
-    return [_headline(verdicts, seeds), *lists, *_placebo(table, variant), power]
+    beyond = [_less_placebo(table, measure, variant) for measure in _measures(table)]
+    head = _headline(verdicts, seeds, _beside_placebo(table, variant))
+    return [head, *lists, *_placebo(table, variant), *beyond, *_powers(found)]
+
+
+def _powers(found: dict[Key, np.ndarray]) -> Iterator[str]:
+    """What could have been seen in a cell, a line a measure, as the verdicts are corrected."""
+    for measure in dict.fromkeys(key[1] for key in found):
+        seen = [v for key, v in found.items() if key[1] == measure and len(v) > 1]
+        if seen:
+            yield power_line(seen, f"a cell's {WORDS[measure]} at equal KL", len(found))
 
 
 def _saved(folder: Path, name: str) -> pd.DataFrame:
@@ -96,8 +105,33 @@ def _placebo(table: pd.DataFrame, variant: str) -> Iterator[str]:
             yield stands(cells, what, "Random's other step sizes")
 
 
-def _headline(verdicts: dict[Key, str], seeds: int) -> str:
-    """A line a strategy, so that none holds the numbers of two."""
+def _less_placebo(table: pd.DataFrame, measure: str, variant: str) -> str:
+    """What each strategy gains beyond the placebo, over all cells; "" without one."""
+    found = less_placebo(table, measure, variant)
+    if not found or min(map(len, found.values())) < 2:
+        return ""
+    placebo = number(found.pop(PLACEBO))
+    what = f"At equal KL, {WORDS[measure]}, mean over tasks and models, uncorrected"
+    cells = {name_of(n): v for n, v in found.items()}
+    return stands(cells, f"{what}; the placebo's own is {placebo}", "the placebo")
+
+
+def _beside_placebo(table: pd.DataFrame, variant: str) -> list[str]:
+    """A line a strategy: where it is above the placebo, or not, over all cells."""
+    stands: dict[str, list[str]] = {}
+    for measure in _measures(table):
+        for strategy, values in less_placebo(table, measure, variant).items():
+            where = f"{STANDS[sign(values)]} the placebo in {WORDS[measure]}"
+            stands.setdefault(strategy, []).append(where)
+    return [
+        f"{name_of(strategy)}, over all cells, uncorrected, ended {joined(places)}"
+        for strategy, places in stands.items()
+        if strategy != PLACEBO
+    ]
+
+
+def _headline(verdicts: dict[Key, str], seeds: int, beside: list[str]) -> str:
+    """A line a strategy, so that none holds the numbers of two; then its place to the placebo."""
     told = []
     for strategy in dict.fromkeys(key[0] for key in verdicts):
         counts = []
@@ -107,6 +141,7 @@ def _headline(verdicts: dict[Key, str], seeds: int) -> str:
             also = f" (below in {below})" if below else ""
             counts.append(f"{above} of {len(own)} cells in {WORDS[measure]}{also}")
         told.append(f"{name_of(strategy)} ended above Random in {joined(counts)}")
+    told += beside
     lines = ".\n".join([told[0], *(line[0].upper() + line[1:] for line in told[1:])])
     return f"**At equal KL ({seeds} seeds, corrected), {lines}.**"
 
@@ -121,15 +156,24 @@ def strategies_at_equal_kl(folder: Path) -> str:
         return ""
     measures, lists = _measures(table), []
     above: list[set[str]] = []
+    beyond: list[set[str]] = []
     for measure in measures:
         cells = _all_strategies(table, measure)
         above.append({name for name, (_, verdict) in cells.items() if verdict == "above Random"})
         what = f"At equal KL, {WORDS[measure]}, mean over tasks and models"
         lists.append(_verdicts(cells, what, table["seed"].nunique()))
+        lists.append(_less_placebo(table, measure, "usual"))
+        less = less_placebo(table, measure, "usual")
+        beyond.append({name_of(name) for name, values in less.items() if sign(values) > 0})
+        seen = [values for values, _ in cells.values()]
+        lists.append(power_line(seen, f"that mean's {WORDS[measure]}", len(cells)))
     both = [name for name in cells if all(name in names for names in above)]
     who = joined(both) if both else "no strategy"
     where = joined([WORDS[measure] for measure in measures])
     head = f"At equal KL, over all cells, above Random in {where}, corrected: {who}."
+    if both and any(beyond):
+        kept = [name for name in both if all(name in names for names in beyond)]
+        head += f"\nAbove the placebo too, uncorrected: {joined(kept) if kept else 'none of them'}."
     return paragraphs(f"**{head}**", *lists)
 
 

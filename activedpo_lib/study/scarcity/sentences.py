@@ -1,6 +1,4 @@
-"""What notebooks 06, 07 and 20 found: do labels limit learning, how much room is there, and is it
-the labels?
-"""
+"""What notebooks 06 and 07 found: do labels limit learning, and how much room is there?"""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,8 +7,6 @@ import numpy as np
 import pandas as pd
 
 from activedpo_lib.study.comparisons.power import power_line
-from activedpo_lib.study.scarcity import longer
-from activedpo_lib.study.scarcity.kl_sentences import at_equal_kl, moved
 from activedpo_lib.study.scarcity.numbers import gains, lost, measure_of, room, share_lost
 from activedpo_lib.study.statistics import last_round, saved_table
 from activedpo_lib.study.wording import (
@@ -108,40 +104,4 @@ def _pushes(folder: Path) -> str:
         "Cosine of a batch's push with the direction that raises the reward "
         f"(Random: {plain(means['random'].mean())})",
         "Random",
-    )
-
-
-def is_it_the_labels(folder: Path) -> str:
-    """Figure 17: what answers of one's own or of a coin leave of each gain, and what a strategy
-    gains at Random's distance from pi_SFT; Figure 21: what twice the labels add.
-    """
-    table = saved_table(folder, "fig17_controls")
-    if "own prediction" not in set(table["variant"]):
-        head = "**A replay's people have answered already: nobody can answer in their place.**"
-        return paragraphs(head, *at_equal_kl(folder), *moved(folder), longer.sentence(folder))
-    parts, taught = [], {}
-    for strategy, own in table.groupby("strategy", sort=False):
-        found = gains(own, "variant")
-        for what, variant in (("its own predictions", "own prediction"), ("a coin", "coin")):
-            cells = {name(c): -v for c, v in lost(found, variant, "oracle").items()}
-            label = f"{name_of(strategy)} labelled by {what} after the first round"
-            parts.append(stands(cells, label, "the oracle's labels"))
-        # One number a seed: the mean over tasks and models, which share it.
-        each = lost(found, "own prediction", "oracle").values()
-        taught[name_of(strategy)] = np.mean(list(each), axis=0)
-    head = (
-        f"The oracle's labels end above the strategy's own predictions for "
-        f"{counted(taught, 1, 'strategy', 'strategies')} ({joined(list(taught))})."
-    )
-    kept = stands(taught, "The oracle's labels, mean over tasks and models", "own predictions")
-    equal = at_equal_kl(folder)
-    return paragraphs(
-        headline(taught, head),
-        *equal[:1],
-        kept,
-        power_line(taught.values(), "what the oracle's labels add"),
-        *parts,
-        *equal[1:],
-        *moved(folder),
-        longer.sentence(folder),
     )

@@ -1,0 +1,123 @@
+"""What notebook 20 found: is it the labels, or what comes with them? Figure 17's controls."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from activedpo_lib.study.comparisons.corrected import known_measures
+from activedpo_lib.study.comparisons.pooled import over_cells
+from activedpo_lib.study.comparisons.power import power_line
+from activedpo_lib.study.scarcity import longer
+from activedpo_lib.study.scarcity.kl_sentences import WORDS, at_equal_kl, moved
+from activedpo_lib.study.scarcity.numbers import gains, lost
+from activedpo_lib.study.scarcity.sentences import name
+from activedpo_lib.study.statistics import saved_table, sign
+from activedpo_lib.study.wording import (
+    counted,
+    headline,
+    joined,
+    name_of,
+    paragraphs,
+    stands,
+)
+
+OWN, COIN, ORACLE, LARGER = "own prediction", "coin", "oracle", "step x2"
+WHO = {ORACLE: "the oracle's labels", OWN: "its own predictions", COIN: "a coin's labels"}
+MEAN = "after the last round, mean over tasks and models, uncorrected"
+Cells = dict[str, np.ndarray]
+
+
+def is_it_the_labels(folder: Path) -> str:
+    """Figure 17: what answers of one's own or of a coin leave of each gain, and what a strategy
+    gains at Random's distance from pi_SFT; Figure 21: what twice the labels add.
+    """
+    table = saved_table(folder, "fig17_controls")
+    if OWN not in set(table["variant"]):
+        head = "**A replay's people have answered already: nobody can answer in their place.**"
+        return paragraphs(head, *at_equal_kl(folder), *moved(folder), longer.sentence(folder))
+    taught = _taught(table)
+    head = (
+        f"The oracle's labels end above a predictor fitted on the labels so far, for "
+        f"{counted(taught, 1, 'strategy', 'strategies')} ({joined(list(taught))}).{_kept(table)}"
+    )
+    equal = at_equal_kl(folder)
+    return paragraphs(
+        headline(taught, head),
+        *equal[:1],
+        stands(taught, f"The oracle's labels, reward {MEAN}", "own predictions"),
+        power_line(taught.values(), "what the oracle's labels add"),
+        *_over_random(table),
+        *_cells(table),
+        *equal[1:],
+        *moved(folder),
+        longer.sentence(folder),
+    )
+
+
+def _taught(table: pd.DataFrame) -> Cells:
+    """{strategy: what the oracle's labels add to its own predictions, (seeds,)}: one number a seed,
+    the mean over tasks and models, which share it.
+    """
+    return {
+        name_of(str(strategy)): np.mean(
+            list(lost(gains(own, "variant"), OWN, ORACLE).values()), axis=0
+        )
+        for strategy, own in table.groupby("strategy", sort=False)
+    }
+
+
+def _against_random(table: pd.DataFrame, variant: str, theirs: str, measure: str) -> Cells:
+    """{strategy: its differences under `variant` to Random under `theirs`, (seeds,)}."""
+    own = table[(table["variant"] == variant) & (table["strategy"] != "random")]
+    random = table[(table["variant"] == theirs) & (table["strategy"] == "random")]
+    if own.empty or random.empty:
+        return {}
+    both = pd.concat([own, random.assign(variant=variant)])
+    return {name_of(n): v for n, v in over_cells(both, measure, "random").items()}
+
+
+def _kept(table: pd.DataFrame) -> str:
+    """Who is above Random where a coin labels both."""
+    found = _against_random(table, COIN, COIN, "reward")
+    kept = [who for who, values in found.items() if sign(values) > 0]
+    if not kept:
+        return ""
+    return (
+        f"\nWith a coin's labels after the first round, {joined(kept)} still ended above Random so "
+        "labelled: that part is no merit of later labels."
+    )
+
+
+def _over_random(table: pd.DataFrame) -> Iterator[str]:
+    """What is left of the gain over Random where others answer: both labelled alike, and Random
+    with the oracle's labels; then both at a larger step.
+    """
+    for measure in known_measures(table):
+        alike, unlike = {}, {}
+        for variant, whose in WHO.items():
+            for who, values in _against_random(table, variant, variant, measure).items():
+                alike[f"{who}, {whose}"] = values
+            if variant != ORACLE:
+                for who, values in _against_random(table, variant, ORACLE, measure).items():
+                    unlike[f"{who}, {whose}"] = values
+        what = f"{WORDS[measure].capitalize()} {MEAN}"
+        larger = _against_random(table, LARGER, LARGER, measure)
+        for cells, about, whom in (
+            (alike, f"{what}, both labelled alike", "Random"),
+            (unlike, what, "Random with the oracle's labels"),
+            (larger, f"{what}, both at twice the step size", "Random"),
+        ):
+            if cells:
+                yield stands(cells, about, whom)
+
+
+def _cells(table: pd.DataFrame) -> Iterator[str]:
+    """Task by task and model by model: what each loses with other answers."""
+    for strategy, own in table.groupby("strategy", sort=False):
+        found = gains(own, "variant")
+        for what, variant in (("its own predictions", OWN), ("a coin", COIN)):
+            cells = {name(c): -v for c, v in lost(found, variant, ORACLE).items()}
+            label = f"{name_of(str(strategy))} labelled by {what} after the first round"
+            yield stands(cells, label, "the oracle's labels")
