@@ -14,8 +14,9 @@ import pandas as pd
 from activedpo_lib.params import PROFILES, ParamsError, load_grid, load_params, read_profile
 from activedpo_lib.schema import MADE_HERE, Params
 from activedpo_lib.store import provenance, write_json, write_table
-from activedpo_lib.study.live.bar import bar
+from activedpo_lib.study.live.bar import bar, silent
 from activedpo_lib.study.variants import asked, chosen_by, scaled
+from activedpo_lib.tasks.pools import scarcity_warning
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,8 +126,11 @@ class Study:
 
         # Seed by seed: stopped at any time, the variants have the same seeds, or nearly.
         tables, jobs = [], list(product(self.seeds, self.cells.items()))
+        for warning in dict.fromkeys(map(scarcity_warning, self.cells.values())):
+            if warning:
+                log(f"{self.name}: {warning}")
         for seed, ((_, _, variant, _), params) in bar(jobs, self.name):
-            found = run_rounds(params, seed, self.root, log=_silent, patience=float("inf"))
+            found = run_rounds(params, seed, self.root, log=silent, patience=float("inf"))
             found.insert(2, "variant", variant)
             tables.append(found)
             if len(tables) % len(self.cells) == 0:
@@ -141,7 +145,7 @@ class Study:
 
         for seed in self.seeds if seeds is None else seeds:
             for cell, params in self.cells.items():
-                run = open_run(params, seed, self.root, log=_silent)
+                run = open_run(params, seed, self.root, log=silent)
                 yield dict(zip(NAMES, cell, strict=True)) | {"seed": seed}, run
 
     def save(
@@ -243,7 +247,3 @@ def load_study(name: str, profile: str = "tiny", more: dict[str, dict] | None = 
 def _without_times(table: pd.DataFrame) -> pd.DataFrame:
     """The table without seconds: the same params give the same bytes, times are the machine's."""
     return table.drop(columns=[c for c in table if c.startswith(("cpu_seconds", "seconds"))])
-
-
-def _silent(_: str) -> None:
-    """A log that says nothing: a study reads finished runs by the hundred."""

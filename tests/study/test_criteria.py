@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from activedpo_lib.params import load_params
-from activedpo_lib.study.scarcity.criteria import criteria_table
+from activedpo_lib.study.scarcity.criteria import criteria_table, sentence, without_cost
 
 PARAMS = load_params("tiny")  # 10 of 360 pairs a round
 MATCHING, GAP = "full knowledge: matching", "full knowledge: largest_gap"
@@ -82,3 +82,21 @@ def test_without_figure_15_the_rest_is_told(folder, tmp_path):
     where = tmp_path / folder if folder else ""
     found = rows(criteria_table(runs(ROOMS, "strategy"), PARAMS, where))
     assert set(found) == {"budget", "room", "stability", "cost"}
+
+
+def test_stability_is_asked_of_figure_1_too_where_it_has_more_seeds(figures):
+    falls = runs({"random": (0.4, 0.6, 0.5, 0.05), "activedpo": (0.0,) * 4}, "strategy")
+    falls.drop(columns="variant").to_csv(figures / "fig1_reward.csv", index=False)
+    found = rows(criteria_table(runs(ROOMS, "strategy"), PARAMS, figures))
+    assert found["stability"]["found"] == "reward: 2 of 8; utility: 2 of 8"
+    assert not found["stability"]["met"]
+
+
+def test_the_sentence_counts_them_and_tells_what_was_found_where_one_is_missed(figures):
+    params = load_params("tiny", overrides={"batch_size": 40})
+    table = without_cost(criteria_table(runs(ROOMS, "strategy"), params, figures))
+    assert len(table) == 6
+    said = sentence(table)
+    assert "Of 6 criteria that a laboratory should meet, this one meets 5; not met: budget." in said
+    assert "- budget, labels a round: 11.1% (wanted: at most 3 % of the pool)" in said
+    assert "not met: none.**" in sentence(table[table["met"]])

@@ -107,7 +107,7 @@ def study(tmp_path_factory):
 def test_a_study_runs_once_and_is_then_read(study):
     lines = []
     first = study.run(lines.append)
-    assert lines == ["v_ablation, seed 0: 1 of 1 runs"]
+    assert lines[1:] == ["v_ablation, seed 0: 1 of 1 runs"]  # after the warning of a small pool
     written = {path: path.stat().st_mtime_ns for path in study.root.glob("rounds/**/*.npz")}
     assert written
     pd.testing.assert_frame_equal(first, study.run(lines.append))
@@ -195,3 +195,19 @@ def test_a_bar_is_for_somebody_who_looks(monkeypatch, capsys):
     monkeypatch.setenv("TQDM_DISABLE", "1")  # as `batch.execute` sets it
     assert list(bar([1, 2], "here")) == [1, 2]
     assert not capsys.readouterr().err
+
+
+def test_a_batch_that_is_a_large_part_of_its_pool_is_said_once_before_the_runs(monkeypatch):
+    told = []
+
+    def run(params, seed, root, **_):
+        told.append("a run")
+        return pd.DataFrame({"task": ["tldr"], "model": ["llama"], "strategy": ["random"]})
+
+    monkeypatch.setattr("activedpo_lib.runs.launch.run_rounds", run)
+    Study.open("v_ablation", "smoke", [0, 1]).run(told.append)  # 6 of 36 pairs
+    warnings = [line for line in told if "warning" in line]
+    assert told[0] == warnings[0]
+    assert len(warnings) == 1
+    assert "16.7% of the pool's 36 pairs" in warnings[0]
+    assert told.count("a run") > 2

@@ -29,6 +29,7 @@ from activedpo_lib.runs.saved import initial_policy, policy_after, saved_policie
 from activedpo_lib.runs.steps import past_of, pool_of_round, sample_prompts, sampling
 from activedpo_lib.schema import Params
 from activedpo_lib.store import locate
+from activedpo_lib.study.live.bar import silent
 
 if TYPE_CHECKING:
     from activedpo_lib.people.widget import LabelWidget
@@ -44,7 +45,7 @@ class Sitting:
 
     def __init__(self, params: Params, seed: int, root: Path | str) -> None:
         self.params, self.seed, self.root = params, seed, root
-        self.run: Run = open_run(params, seed, root, log=_silent)
+        self.run: Run = open_run(params, seed, root, log=silent)
         self.answers = Answers(locate(params.oracle.answers))
         self._held_out = self._held_out_pairs()
 
@@ -83,7 +84,7 @@ class Sitting:
         if round > done + 1:
             return f"Round {round} comes after round {done + 1}: label and learn that one first."
         if not self._asked(round):
-            next_questions(self.params, self.seed, self.root, log=_silent)
+            next_questions(self.params, self.seed, self.root, log=silent)
         return self._show(self._asked(round))
 
     def learn(self) -> str:
@@ -99,7 +100,7 @@ class Sitting:
                 f"{waiting} of {len(asked)} pairs wait for your answer: label them above, then run "
                 "this cell again."
             )
-        next_questions(self.params, self.seed, self.root, log=_silent)
+        next_questions(self.params, self.seed, self.root, log=silent)
         new = sum(pair.round == round for pair in past_of(self.run, round).labelled)
         line = f"Round {round} of {self.params.rounds}: the policy learned from {new} answers"
         left = len(asked) - new
@@ -208,10 +209,6 @@ class Sitting:
             for side in ("first", "second")
         )
         return first - second
-
-
-def _silent(line: str) -> None:
-    pass
 
 
 def _question(pair: Pair) -> Question:

@@ -10,12 +10,12 @@ import pandas as pd
 from activedpo_lib.method.formulas import interval
 from activedpo_lib.schema import Params
 from activedpo_lib.study.scarcity.numbers import gains, measure_of, room, share_lost
-from activedpo_lib.study.scarcity.sentences import STEPS
 from activedpo_lib.study.statistics import last_round
-from activedpo_lib.study.wording import joined, plain, share
+from activedpo_lib.study.wording import itemised, joined, paragraphs, plain, share
 from activedpo_lib.tasks.pools import labelled_share
 
 BUDGET, ELASTICITY, TAUGHT, HALF_WIDTHS, CPU_SECONDS = 0.03, 0.25, 0.5, 4, 25
+STEPS = ("step x1/2", "usual", "step x2")  # of Figure 15
 Row = tuple[str, str, str, bool]  # criterion, what is wanted, what was found, met
 
 
@@ -23,11 +23,33 @@ def criteria_table(rooms: pd.DataFrame, params: Params, figures: Path | str) -> 
     """A row a criterion: what it is, what is wanted, what was found in each (task, model), and
     whether it is met in all of them, by the means.
 
-    rooms: the runs of Figure 16; params: any cell's; figures: the folder that may hold Figure 15's
-    table: without it, what only that figure measures is left out.
+    rooms: the runs of Figure 16; params: any cell's; figures: the folder that may hold the tables
+    of Figures 1 and 15: without the latter, what only that figure measures is left out.
     """
-    rows = [*_budget(params), *_of_elasticity(figures), *_of_room(rooms), *_cost(rooms)]
+    rows = [*_budget(params), *_of_elasticity(figures), *_of_room(rooms)]
+    rows += [*_stability(_of_random(rooms, figures)), *_cost(rooms)]
     return pd.DataFrame(rows, columns=["criterion", "wanted", "found", "met"])
+
+
+def without_cost(table: pd.DataFrame) -> pd.DataFrame:
+    """The criteria that are the same on every machine: seconds are a machine's own."""
+    return table[~table["criterion"].str.startswith("cost")].reset_index(drop=True)
+
+
+def sentence(table: pd.DataFrame) -> str:
+    """Which criteria are met, and each that is not with what was found. table: as saved."""
+    missed = table[~table["met"]]
+    names = joined([criterion.split(":")[0] for criterion in missed["criterion"]] or ["none"])
+    head = (
+        f"Of {len(table)} criteria that a laboratory should meet, this one meets "
+        f"{len(table) - len(missed)}; not met: {names}."
+    )
+    found = {
+        row["criterion"].replace(": ", ", "): f"{row['found']} (wanted: {row['wanted']})"
+        for row in missed.to_dict("records")
+    }
+    seventh = "A seventh, what a run costs, is each machine's own, and stands in the notebook."
+    return paragraphs(f"**{head}**", itemised(found, "Not met") if found else "", seventh)
 
 
 def _budget(params: Params) -> Iterator[Row]:
@@ -79,9 +101,20 @@ def _of_room(rooms: pd.DataFrame) -> Iterator[Row]:
     told = joined([plain(width, 1) for width in widths])
     met = all(width >= HALF_WIDTHS for width in widths)
     yield "room: full knowledge above Random", f"{HALF_WIDTHS} half-widths", told, met
-    random = rooms[rooms["strategy"] == "random"]
+
+
+def _of_random(rooms: pd.DataFrame, figures: Path | str) -> pd.DataFrame:
+    """Random's runs: Figure 16's, and those of Figure 1, which may have more seeds."""
+    path, tables = Path(figures) / "fig1_reward.csv", [rooms]
+    if figures and path.is_file():
+        tables.append(pd.read_csv(path))
+    every = pd.concat([table[table["strategy"] == "random"] for table in tables])
+    return every.drop_duplicates(["task", "model", "seed", "round"])
+
+
+def _stability(random: pd.DataFrame) -> Iterator[Row]:
     falls, met = [], True
-    for measure in (measure_of(rooms), "utility"):
+    for measure in (measure_of(random), "utility"):
         if measure in random and random[measure].notna().all():
             each = gains(random, "strategy", measure).values()
             fell, runs = sum(int((own < 0).sum()) for own in each), sum(len(own) for own in each)

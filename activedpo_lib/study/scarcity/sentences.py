@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 
 from activedpo_lib.study.comparisons.power import power_line
+from activedpo_lib.study.scarcity import criteria
+from activedpo_lib.study.scarcity.criteria import STEPS
 from activedpo_lib.study.scarcity.numbers import gains, lost, measure_of, room, share_lost
 from activedpo_lib.study.statistics import last_round, saved_table
 from activedpo_lib.study.wording import (
@@ -23,7 +25,6 @@ from activedpo_lib.study.wording import (
 )
 
 HALF, OWN, USUAL = "half the labels", "its own labels", "usual"
-STEPS = ("step x1/2", USUAL, "step x2")
 
 
 def elasticity(folder: Path) -> str:
@@ -77,16 +78,23 @@ def the_room(folder: Path) -> str:
     """Figure 16: what full knowledge gains over Random."""
     table = saved_table(folder, "fig16_room")
     found = {name(cell): values for cell, values in room(table).items()}
-    means = [plain(values.mean()) for values in found.values()]
+    means = [f"{plain(values.mean())} ({cell})" for cell, values in found.items()]
     head = (
-        f"One who knew every reward ended above Random in {counted(found, 1, 'cell')}; the mean "
-        f"gains are {joined(means)}."
+        f"One who knew every reward ended above Random in {counted(found, 1, 'cell')}. The room is "
+        f"at least that, in logits of reward: {joined(means)}."
     )
     parts = [headline(found, head), stands(found, "Full knowledge, after the last round", "Random")]
     if "utility" in table and table["utility"].notna().all():
         true = {name(cell): values for cell, values in room(table, "utility").items()}
         parts.append(stands(true, "True utility, after the last round", "Random"))
-    return paragraphs(*parts, _pushes(folder), power_line(found.values()))
+    seen = power_line(found.values())
+    return paragraphs(parts[0], _criteria(folder), *parts[1:], _pushes(folder), seen)
+
+
+def _criteria(folder: Path) -> str:
+    """Whether the laboratory is fit to tell strategies apart, where that was asked; else ""."""
+    path = folder / "fig16_room_criteria.csv"
+    return criteria.sentence(pd.read_csv(path)) if path.is_file() else ""
 
 
 def _pushes(folder: Path) -> str:
