@@ -6,12 +6,16 @@ import json
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import yaml
 
 from activedpo_lib.batch import batch
+from activedpo_lib.batch.execute import execute
 from activedpo_lib.params import load_params
 from activedpo_lib.runs import artifacts
 from activedpo_lib.runs.launch import run_rounds
+from activedpo_lib.store import HOME
 from activedpo_lib.tasks.convert import convert_qa, convert_scitldr, distinct, main
 from activedpo_lib.tasks.files import DataError, files_task, read_rows
 
@@ -283,3 +287,28 @@ def test_real_text_and_real_labels_run(tmp_path):
             log=lambda _: None,
         )
         assert table["labels"].tolist() == [0, 5, 10]
+
+
+@pytest.mark.studies
+def test_the_two_questions_before_any_strategy_are_asked_of_own_text_with_a_reward_model(
+    own_files, tmp_path
+):
+    names = {name.removeprefix("task."): path for name, path in own_files.items()}
+    profile = {
+        "profile": "mine", "seeds": 2, "rounds": 2, "batch_size": 4, "strategies": ["random"],
+        "tasks": {"mine": {"source": "files", "max_new_tokens": 12} | names},
+        "models": {"llama": {"family": "llama", "base": "config", "hidden_size": 32,
+                             "vocabulary": 400, "pretrain_epochs": 1}},
+        "generation": {"prompts": 8}, "evaluation": {"prompts": 6}, "dpo": {"epochs": 2},
+        "selection": {"dimensions": 64},
+    }  # fmt: skip
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(profile))
+    given = {"profile": str(tmp_path / "mine.yaml"), "root": str(tmp_path / "runs")}
+    given |= {"seeds": [0, 1], "figures": str(tmp_path)}
+    for name in ("06_label_elasticity", "07_room"):
+        execute(HOME / "notebooks" / f"{name}.ipynb", tmp_path / f"{name}.ipynb", given)
+    for figure in ("fig15_label_elasticity", "fig16_room"):
+        found = pd.read_csv(tmp_path / f"{figure}.csv")
+        assert found["reward"].notna().all()
+        assert found["utility"].isna().all()  # nobody knows the truth of real text
+    assert "utility" not in pd.read_csv(tmp_path / "fig16_room_criteria.csv").to_string()
