@@ -172,9 +172,14 @@ def caption(folder: Path | str = COMMITTED) -> str:
 FOUND = (
     ("Do labels limit learning here?", "06_label_elasticity", 0),
     ("How much could any choice of labels gain?", "07_room", 0),
+    ("Is this laboratory fit to tell strategies apart?", "07_room", 1),
     ("Does the paper's ActiveDPO gain it?", "08_main_results", 0),
     ("Does another strategy, on seeds that nobody had run?", "25_fresh_seeds", 0),
-    ("Is it the labels? Do the oracle's teach more than predicted ones?", "20_is_it_the_labels", 0),
+    (
+        "Is it the labels? Do the oracle's teach more than others' answers?",
+        "20_is_it_the_labels",
+        0,
+    ),
     ("Or only that picks move the model further? Who gains at equal KL?", "19_all_strategies", 1),
     ("And ActiveDPO, at equal KL, on seeds that nobody had run?", "25_fresh_seeds", 1),
     (
@@ -192,13 +197,16 @@ def in_short(folder: Path | str = COMMITTED) -> str:
     found = fresh.judged(saved_table(folder, "fig18_fresh_seeds"), ["reward"])
     helped = fresh.helped(found)
     told = [
-        f"{name_of(name)} gained {share(part)} of what one who knew every reward would gain"
+        f"{name_of(name)} gained {share(part)} of what one who knew every reward gained"
         for name, part in fresh.parts_of_room(folder).items()
     ]
-    own = own_step.counted(folder)
-    also = f" ActiveDPO, each at its own step size, ended above Random in {own}." if own else ""
-    return f"**In short: choosing labels {helped} here.** On seeds that nobody had run, " + (
-        f"{joined(told)}, in reward.{also}"
+    head = f"**In short: choosing labels {helped} here.** On seeds that nobody had run, "
+    if not (own := own_step.counted(folder)):
+        return f"{head}{joined(told)}, in reward."
+    alone = own_step.step_alone(folder).replace("\n", " ")
+    return (
+        f"{head}ActiveDPO at its own step size ended above Random at Random's in {own}.{alone} "
+        f"At one step size for both, {joined(told)}, in reward."
     )
 
 

@@ -12,7 +12,7 @@ from activedpo_lib.study.comparisons.corrected import (
     above_everywhere,
     corrected_verdicts,
 )
-from activedpo_lib.study.comparisons.pooled import over_cells, pooled_verdicts
+from activedpo_lib.study.comparisons.pooled import over_cells, pooled_verdicts, power_lines
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.probing import picks
 from activedpo_lib.study.scarcity.kl_sentences import strategies_at_equal_kl
@@ -130,7 +130,10 @@ def when_it_pays(folder: Path) -> str:
     found = statistics.conditions(saved_table(folder, "fig12_when_it_pays"))
     last, mean = ({name: groups[at] for name, groups in found.items()} for at in (0, 1))
     above, below = (_count(last, wanted) for wanted in (1, -1))
-    head = f"Of {len(last)} conditions, ActiveDPO ended above Random in {above}, below in {below}."
+    head = (
+        f"Of {len(last)} conditions, uncorrected, ActiveDPO ended above Random in {above}, below "
+        f"in {below}."
+    )
     return paragraphs(
         headline(last, head),
         stands(last, REWARD, "Random"),
@@ -160,6 +163,7 @@ def all_strategies(folder: Path) -> str:
     lines = [_corrected_line(own, *cell) for cell, own in _by_cell(last)]
     equal = strategies_at_equal_kl(folder)
     seen = [_power(table, str(measure), own) for measure, own in last.groupby("measure")]
+    seen += power_lines(table, measures)
     return paragraphs(head, equal, *lines, *seen, _parts(table))
 
 
@@ -216,9 +220,10 @@ def replay(folder: Path) -> str:
     needed = statistics.at_most_a_round_more(table, statistics.labels_to_reach_random(table))
     each = {wording.name_of(name): amount(values) for name, values in needed.items()}
     what = "Agreement with held-out answers (0 to 1)"
-    count = counted(cells, 1, "strategy").replace("strategys", "strategies")
+    count = counted(cells, 1, "strategy", "strategies")
+    head = f"{count} ended above Random in agreement, {_count(cells, -1)} below."
     return paragraphs(
-        headline(cells, f"{count} ended above Random in agreement."),
+        headline(cells, head),
         stands(cells, what, "Random", 3),
         power_line(cells.values(), "agreement"),
         f"All end between {plain(ends.min())} and {plain(ends.max())}.",

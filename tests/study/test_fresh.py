@@ -172,15 +172,22 @@ def test_the_own_step_is_judged_against_randoms_usual_one_and_nothing_else_is_in
 
 def test_the_own_step_is_told_with_what_is_not_judged_beside_it(tmp_path):
     results().to_csv(tmp_path / "fig18_fresh_seeds.csv", index=False)
-    own_steps(range(8)).to_csv(tmp_path / "fig18_fresh_seeds_own_step.csv", index=False)
+    table = own_steps(range(8))
+    table.to_csv(tmp_path / "fig18_fresh_seeds_own_step.csv", index=False)
     said = fresh.sentence(tmp_path)
     assert "**ActiveDPO at its own step size (8 seeds, corrected) ended above Random at" in said
-    assert "in 1 of 2 cells in reward and 1 of 2 cells in true utility.**" in said
+    assert "in 1 of 2 cells in reward and 1 of 2 cells in true utility.\nThe larger step" in said
+    gained = table[table["round"] == 1].groupby("variant")["reward"].mean()
+    part = (gained["own step, Random"] - gained["usual step"]) / (
+        gained["own step"] - gained["usual step"]
+    )
+    assert f"The larger step alone gave Random {100 * part:.0f} % of that gain in reward" in said
     unjudged = said.split("Not judged, uncorrected, reward: ")[1:]
     assert "Below Random at that step: tldr, llama (-8." in unjudged[0]
     assert "Above Random at its own: tldr, llama (+8." in unjudged[1]
     assert "Above ActiveDPO with its own predictions: tldr, llama (+0." in unjudged[2]
-    assert "Level with ActiveDPO with its own predictions: webgpt" in unjudged[2]
+    assert "Labelled by its own predictions it ended below Random in reward and below" in said
+    assert "Below Random with the oracle's labels: tldr, llama (-0." in unjudged[3]
 
 
 def test_how_far_the_policies_of_the_own_step_went_is_told_where_it_was_measured(tmp_path):
@@ -192,7 +199,7 @@ def test_how_far_the_policies_of_the_own_step_went_is_told_where_it_was_measured
     last.loc[last["variant"] == "own step", "kl"] = 0.75
     last.to_csv(tmp_path / "fig18_fresh_seeds_own_step_update_size.csv", index=False)
     told = fresh.sentence(tmp_path)
-    assert "- Random, usual step: 0.50 ± 0.00\n- ActiveDPO, own step: 0.75 ± 0.00" in told
+    assert "- Random at its own step: 0.50 ± 0.00\n- ActiveDPO at its own: 0.75 ± 0.00" in told
 
 
 def test_the_own_step_of_one_seed_is_not_told(tmp_path):

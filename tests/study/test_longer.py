@@ -43,10 +43,10 @@ def test_its_sentence_counts_who_rises_and_who_falls(tmp_path):
     text = longer.sentence(tmp_path)
     assert text.startswith(
         "**From 60 to 120 labels, true utility rose for 1 of 2 strategies. It fell for 1 of 2 "
-        "strategies.\nActiveDPO then ended below Random (-0.60 ± 0.00) in it, over all cells.**"
+        "strategies.\nActiveDPO then ended below Random (-0.60 ± 0.00) in it, over 2 cells.**"
     )
     assert "ActiveDPO (-0.20 ± 0.00)" in text
-    assert text.count("difference to Random") == 6  # three measures, over all cells and by cell
+    assert text.count("difference to Random") == 6  # three measures, over 2 cells and by cell
 
 
 def test_where_no_truth_is_known_the_second_model_judges(tmp_path):

@@ -78,7 +78,7 @@ def test_sentences_hold_the_numbers(tmp_path):
     assert "tldr, llama: step x2" in said
     ends = {"random": (0.2, 0.4), "full knowledge: matching": (0.9, 0.9)}
     table(ends, "strategy").to_csv(tmp_path / "fig16_room.csv")
-    assert "in logits of reward: 0.60 (tldr, llama).**" in sentences.the_room(tmp_path)
+    assert "The room is at least, in logits: 0.60 (tldr, llama).**" in sentences.the_room(tmp_path)
     ends = {"oracle": (0.5, 0.7), "own prediction": (0.3, 0.4), "coin": (0.1, 0.1)}
     table(ends).to_csv(tmp_path / "fig17_controls.csv")
     said = controls.is_it_the_labels(tmp_path)

@@ -1,5 +1,6 @@
 """Strategies on the Bayesian reward (`posterior.py`): what the labels so far predict of a pair, and
-how surely. A batch is picked one by one, the posterior's covariance updated in between.
+how surely. A batch is picked one by one, the posterior's covariance updated in between; but for the
+two of Thompson, whose draws of the reward, one pair of them a batch, vary by themselves.
 """
 
 from __future__ import annotations

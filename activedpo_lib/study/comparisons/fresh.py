@@ -20,7 +20,7 @@ from activedpo_lib.study.comparisons.corrected import (
     corrected_verdicts,
     known_measures,
 )
-from activedpo_lib.study.comparisons.pooled import over_cells, pooled_verdicts
+from activedpo_lib.study.comparisons.pooled import pooled_verdicts, power_lines
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.scarcity.kl_sentences import at_equal_kl
 from activedpo_lib.study.scarcity.numbers import share_of_room
@@ -147,8 +147,5 @@ def _over_all_cells(table: pd.DataFrame, measures: Sequence[str]) -> str:
         )
         for row in rows
     }
-    seen = over_cells(table, "reward", BASELINE).values()
-    power = power_line(seen, "that mean's reward")
-    return paragraphs(
-        itemised(found, "Mean over tasks and models, difference to Random, corrected"), power
-    )
+    what = "Mean over tasks and models, difference to Random, corrected"
+    return paragraphs(itemised(found, what), *power_lines(table, measures))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from activedpo_lib.study.comparisons.corrected import (
@@ -12,12 +13,14 @@ from activedpo_lib.study.comparisons.corrected import (
     corrected_verdicts,
     known_measures,
 )
-from activedpo_lib.study.statistics import last_differences
+from activedpo_lib.study.statistics import last_differences, sign
+from activedpo_lib.study.wording import WORDS as STANDS
 from activedpo_lib.study.wording import (
     amount,
     itemised,
-    name_of,
+    joined,
     paragraphs,
+    share,
     stands,
     under_verdicts,
 )
@@ -29,7 +32,12 @@ BESIDE = (  # what is not judged: a variant, what it is compared with, and both 
     (OWN, SAME, "ActiveDPO at that step", "Random at that step"),
     (SAME, USUAL, "Random at that step", "Random at its own"),
     (OWN, PREDICTED, "ActiveDPO with the oracle's labels", "ActiveDPO with its own predictions"),
+    (PREDICTED, USUAL, "ActiveDPO with its own predictions", "Random with the oracle's labels"),
 )
+NAMES = {
+    USUAL: "Random at its own step", OWN: "ActiveDPO at its own", SAME: "Random at ActiveDPO's",
+    PREDICTED: "ActiveDPO at its own, with its own predictions",
+}  # fmt: skip
 
 
 def judged(results: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
@@ -48,6 +56,31 @@ def counted(folder: Path) -> str:
     """
     table = _fourth_look(folder)
     return "" if table.empty else cells_above(judged(table, known_measures(table)))
+
+
+def step_alone(folder: Path) -> str:
+    """What part of the gain the larger step gives Random, as a sentence on a line of its own; ""
+    where Random was not run at it, or ActiveDPO gained nothing.
+    """
+    table, told = _fourth_look(folder), []
+    for measure in [] if table.empty else known_measures(table):
+        gains = (_variant(table, measure, variant, USUAL) for variant in (SAME, OWN))
+        random, ours = (np.mean(list(cells.values())) if cells else 0.0 for cells in gains)
+        if ours > 0 and SAME in set(table["variant"]):
+            told.append(
+                f"{share(random / ours)} {'in' if told else 'of that gain in'} {WORDS[measure]}"
+            )
+    return f"\nThe larger step alone gave Random {joined(told)}." if told else ""
+
+
+def _by_itself(table: pd.DataFrame) -> str:
+    """Where it ends over all cells with labels of its own predictions; "" where it was not run."""
+    places = []
+    for measure in known_measures(table):
+        if cells := _variant(table, measure, PREDICTED, USUAL):
+            word = STANDS[sign(np.mean(list(cells.values()), axis=0))]
+            places.append(f"{word} Random in {WORDS[measure]}")
+    return f"\nLabelled by its own predictions it ended {joined(places)}." if places else ""
 
 
 def _fourth_look(folder: Path) -> pd.DataFrame:
@@ -72,18 +105,20 @@ def told(folder: Path) -> str:
     parts += [_not_judged(table, measure) for measure in known_measures(table)]
     head = f"ActiveDPO at its own step size ({table['seed'].nunique()} seeds, corrected) ended "
     head += f"above Random at Random's in {counted(folder)}."
+    head += step_alone(folder) + _by_itself(table)
     return paragraphs(f"**{head}**", *parts, _moved(folder))
 
 
 def _moved(folder: Path) -> str:
     """How far the policies of the fourth look went, where it was measured: KL to pi_SFT."""
     path = folder / "fig18_fresh_seeds_own_step_update_size.csv"
-    if not path.is_file():
+    sizes = pd.read_csv(path) if path.is_file() else pd.DataFrame()
+    if sizes.empty:
         return ""
-    variants = pd.read_csv(path).groupby(["strategy", "variant", "seed"], sort=False)["kl"].mean()
+    variants = sizes.groupby(["variant", "seed"], sort=False)["kl"].mean()
     found = {
-        f"{name_of(str(strategy))}, {variant}": amount(own.to_numpy(), 2)
-        for (strategy, variant), own in variants.groupby(level=[0, 1], sort=False)
+        NAMES[str(variant)]: amount(own.to_numpy(), 2)
+        for variant, own in variants.groupby(level=0, sort=False)
     }
     return itemised(found, "KL to pi_SFT after the last round (nats a response), mean over cells")
 

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from activedpo_lib.method.formulas import interval
-from activedpo_lib.study.comparisons.corrected import corrected_verdict, holm, paired_p
+from activedpo_lib.study.comparisons.corrected import WORDS, corrected_verdict, holm, paired_p
+from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.drawing.plots import difference_to
 
 
@@ -39,3 +40,15 @@ def pooled_verdicts(
     pairs = zip(rows["mean"], rows["p corrected"], strict=True)
     rows["verdict"] = [corrected_verdict(mean, p) for mean, p in pairs]
     return rows
+
+
+def power_lines(
+    results: pd.DataFrame, measures: Sequence[str], baseline: str = "random"
+) -> list[str]:
+    """What `pooled_verdicts` could have seen, a line a measure, at its corrected level."""
+    found = {measure: over_cells(results, measure, baseline) for measure in measures}
+    family = sum(len(own) for own in found.values())
+    return [
+        power_line(own.values(), f"that mean's {WORDS[measure]}", family)
+        for measure, own in found.items()
+    ]

@@ -39,11 +39,13 @@ def without_cost(table: pd.DataFrame) -> pd.DataFrame:
 def sentence(table: pd.DataFrame) -> str:
     """Which criteria are met, and each that is not with what was found. table: as saved."""
     missed = table[~table["met"]]
-    names = joined([criterion.split(":")[0] for criterion in missed["criterion"]] or ["none"])
     head = (
         f"Of {len(table)} criteria that a laboratory should meet, this one meets "
-        f"{len(table) - len(missed)}; not met: {names}."
+        f"{len(table) - len(missed)}."
     )
+    if not missed.empty:
+        names = [" (".join(name.split(": ")[::-1]) + ")" for name in missed["criterion"]]
+        head += f"\nNot met: {joined(names)}."
     found = {
         row["criterion"].replace(": ", ", "): f"{row['found']} (wanted: {row['wanted']})"
         for row in missed.to_dict("records")

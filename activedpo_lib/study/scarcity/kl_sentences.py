@@ -50,7 +50,7 @@ def _powers(found: dict[Key, np.ndarray]) -> Iterator[str]:
     for measure in dict.fromkeys(key[1] for key in found):
         seen = [v for key, v in found.items() if key[1] == measure and len(v) > 1]
         if seen:
-            yield power_line(seen, f"a cell's {WORDS[measure]} at equal KL", len(found))
+            yield power_line(seen, f"a cell's {WORDS[measure]}", len(found))
 
 
 def _saved(folder: Path, name: str) -> pd.DataFrame:

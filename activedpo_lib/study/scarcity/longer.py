@@ -52,9 +52,9 @@ def sentence(folder: Path) -> str:
     head = f"From {labels // 2} to {labels} labels, {what[0].lower()}{what[1:]} rose for {rose}."
     if any(sign(values) < 0 for values in added.values()):
         head += f" It fell for {counted(added, -1, 'strategy', 'strategies')}."
-    apart = over_cells(table, judge, "random")
+    apart, cells = over_cells(table, judge, "random"), table.groupby(["task", "model"]).ngroups
     ends = [
-        f"{name_of(name)} then ended {compared(values, 'Random')} in it, over all cells."
+        f"{name_of(name)} then ended {compared(values, 'Random')} in it, over {cells} cells."
         for name, values in apart.items()
     ]
     lines = "\n".join([head, *(line[0].upper() + line[1:] for line in ends)])

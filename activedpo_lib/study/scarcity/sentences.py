@@ -36,7 +36,7 @@ def elasticity(folder: Path) -> str:
     ends = joined(list(dict.fromkeys((share(min(known)), share(max(known))))))
     head = (
         f"With half the labels, at equal steps, Random lost {ends} of its gain, established in "
-        f"{counted(cost, 1, 'cell')}."
+        f"{counted(cost, 1, 'cell')} (asked: {joined([name(cell) for cell in cost])})."
     )
     parts = {HALF: "Lost with half the labels at equal optimiser steps"}
     if OWN in set(table["variant"]):  # a replay has none
@@ -80,8 +80,8 @@ def the_room(folder: Path) -> str:
     found = {name(cell): values for cell, values in room(table).items()}
     means = [f"{plain(values.mean())} ({cell})" for cell, values in found.items()]
     head = (
-        f"One who knew every reward ended above Random in {counted(found, 1, 'cell')}. The room is "
-        f"at least that, in logits of reward: {joined(means)}."
+        f"One who knew every reward ended above Random in {counted(found, 1, 'cell')}.\nThe room "
+        f"is at least, in logits: {joined(means)}."
     )
     parts = [headline(found, head), stands(found, "Full knowledge, after the last round", "Random")]
     if "utility" in table and table["utility"].notna().all():
