@@ -205,8 +205,8 @@ def in_short(folder: Path | str = COMMITTED) -> str:
         return f"{head}{joined(told)}, in reward."
     alone = own_step.step_alone(folder).replace("\n", " ")
     return (
-        f"{head}ActiveDPO at its own step size ended above Random at Random's in {own}.{alone} "
-        f"At one step size for both, {joined(told)}, in reward."
+        f"{head}ActiveDPO with a step size chosen for it ended above Random with one chosen for "
+        f"Random, in {own}.{alone} At one step size for both, {joined(told)}, in reward."
     )
 
 
