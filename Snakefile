@@ -70,8 +70,12 @@ STUDIES = {
 }
 if KNOWN:
     STUDIES["13_proposition_1"] = (["proposition"], ["fig6_proposition_1", "fig6_proposition_1_beyond"], 3)
-# What a notebook draws or tells of another's figure: the room, and what half the labels cost. They start before all others.
-READS = {"18_when_does_it_pay": "fig16_room", "19_all_strategies": "fig16_room", "07_room": "fig15_label_elasticity"}
+# What a notebook draws or tells of another's figure: the room, what half the labels cost, Random's runs. They start before all others.
+READS = {
+    "18_when_does_it_pay": ["fig16_room"],
+    "19_all_strategies": ["fig16_room"],
+    "07_room": ["fig15_label_elasticity", "fig1_reward"],
+}
 # With targets of their own: `make fresh` and `make scale`.
 ALONE = {
     "25_fresh_seeds": (["confirm", "confirm_truth", "confirm_equal_kl", "confirm_own_step", "equal_kl"], ["fig18_fresh_seeds"], 12),
@@ -104,9 +108,9 @@ for notebook, (names, figures, minutes) in sorted((STUDIES | ALONE).items()):
             f"notebooks/{notebook}.ipynb",
             STUDY_CODE,
             [f"{RUNS}/tables/{which}_{task}_{GRID.models[-1]}.csv" for which in ("activedpo", "baselines") for task in GRID.tasks],
-            [f"{FIGURES}/{READS[notebook]}.csv"] if notebook in READS else [],
+            [f"{FIGURES}/{figure}.csv" for figure in READS.get(notebook, [])],
         output: [f"{FIGURES}/{figure}.csv" for figure in figures]
-        priority: 500 if set(figures) & set(READS.values()) else minutes
+        priority: 500 if set(figures) & {own for read in READS.values() for own in read} else minutes
         log: f"{RUNS}/notebooks/{notebook}.ipynb"
         params:
             key=study_key(names),
@@ -236,5 +240,6 @@ rule main_results:
     output:
         f"{FIGURES}/fig1_reward.csv",
         f"{FIGURES}/fig5_win_rate.csv",
+    priority: 500
     log: f"{RUNS}/notebooks/08_main_results.ipynb"
     shell: f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p figures ../{FIGURES}"

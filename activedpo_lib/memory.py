@@ -75,20 +75,20 @@ def _fits(work: Callable[[Any], None], part: Part) -> bool:
 
 
 def _half(failed: Part, device: torch.device) -> int:
-    _tell_of_halves(device)
-    return max(1, failed.units // 2)
-
-
-def _tell_of_halves(device: torch.device) -> None:
-    """Say so once, whatever the pass, and give back what the failed try held."""
-    warnings.warn(
+    _tell(
         "a batch did not fit in the card's free memory: what is left of this pass goes on in "
         "batches of half the size, and so do later ones, wherever it happens. Float32 results are "
         "the same to rounding; bfloat16's move with the batches. A lower selection.token_budget or "
         "generation.batch_sequences (0: found from the free memory) spares the failed tries",
-        RuntimeWarning,
-        stacklevel=1,  # of this line, so that Python's filter says it once, whatever the pass
+        device,
     )
+    return max(1, failed.units // 2)
+
+
+def _tell(what: str, device: torch.device) -> None:
+    """Say so once, whatever the pass, and give back what the failed try held."""
+    # Of this line, so that Python's filter says each text once.
+    warnings.warn(what, RuntimeWarning, stacklevel=1)
     if device.type == "cuda":
         gc.collect()
         torch.cuda.empty_cache()
@@ -97,9 +97,10 @@ def _tell_of_halves(device: torch.device) -> None:
 class StepsThatFit:
     """Mixed into a trainer whose loss is a mean over pairs, a batch's rows being all chosen, then
     all rejected: a step that does not fit in the card's memory is taken again in twice as many
-    parts, and so are later ones. Its gradient is the same to rounding.
+    parts, and so are this training's later ones. Its gradient is the same to rounding.
 
-    Not of several processes: they meet at every part, and each would have to take as many.
+    Without gradient accumulation, whose earlier batches' gradient a new try would lose; and not of
+    several processes: they meet at every part, and each would have to take as many.
     """
 
     parts = 1  # of a step
@@ -112,7 +113,12 @@ class StepsThatFit:
         while (loss := self._in_parts(model, inputs, more)) is None:
             model.zero_grad()  # of the parts that did fit
             self.parts = min(pairs, 2 * self.parts)
-            _tell_of_halves(inputs["input_ids"].device)
+            _tell(
+                "a training step did not fit in the card's free memory: it is taken in parts, to "
+                "the same gradient up to rounding, and so are later ones. gradient_checkpointing, "
+                "or a larger card, spares the failed tries",
+                inputs["input_ids"].device,
+            )
         return loss
 
     def _in_parts(self, model: Any, inputs: dict[str, torch.Tensor], more: tuple) -> Any:
@@ -131,8 +137,9 @@ class StepsThatFit:
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *more: Any, **named: Any) -> Any:
         """The mean over a part's pairs, times their share of the step's."""
-        share, step = inputs.pop(SHARE_OF_STEP, 1.0), super()
-        return share * step.compute_loss(model, inputs, *more, **named)  # type: ignore[attr-defined]
+        share, step = inputs.pop(SHARE_OF_STEP, None), super()
+        found = step.compute_loss(model, inputs, *more, **named)  # type: ignore[attr-defined]
+        return found if share is None else share * found
 
 
 def _pairs_of(inputs: dict[str, Any], rows: torch.Tensor, pairs: int) -> dict[str, Any]:

@@ -197,16 +197,17 @@ def in_short(folder: Path | str = COMMITTED) -> str:
     found = fresh.judged(saved_table(folder, "fig18_fresh_seeds"), ["reward"])
     helped = fresh.helped(found)
     told = [
-        f"{name_of(name)} gained {share(part)} of what one who knew every reward gained"
+        f"{name_of(name)} gained {share(part)} of what one who knew every reward would gain"
         for name, part in fresh.parts_of_room(folder).items()
     ]
     head = f"**In short: choosing labels {helped} here.** On seeds that nobody had run, "
+    head += f"{joined(told)}, in reward, at one step size for both."
     if not (own := own_step.counted(folder)):
-        return f"{head}{joined(told)}, in reward."
-    alone = own_step.step_alone(folder).replace("\n", " ")
+        return head
+    same = own_step.same_step(folder).replace("\n", " ")
     return (
-        f"{head}ActiveDPO with a step size chosen for it ended above Random with one chosen for "
-        f"Random, in {own}.{alone} At one step size for both, {joined(told)}, in reward."
+        f"{head} ActiveDPO with a step size chosen for it ended above Random with one chosen for "
+        f"Random, in {own}.{same}"
     )
 
 

@@ -29,7 +29,7 @@ def trained(tokenizer, most=None):
 @pytest.mark.parametrize("most", [60, 120])
 def test_a_training_step_that_does_not_fit_is_taken_in_parts_to_the_same_result(tokenizer, most):
     truth, loss, whole = trained(tokenizer)
-    with pytest.warns(RuntimeWarning, match="did not fit"):
+    with pytest.warns(RuntimeWarning, match="step did not fit"):
         found, same, tried = trained(tokenizer, most)
     assert max(whole) >= max(tried) > most  # the first try was a whole step
     assert len(tried) > len(whole)
@@ -51,7 +51,7 @@ def test_parts_that_did_fit_leave_nothing_where_a_later_one_did_not(tokenizer, m
             raise torch.OutOfMemoryError("CUDA out of memory. (the test's own)")
 
     monkeypatch.setattr(Card, "_take", failing)
-    with pytest.warns(RuntimeWarning, match="did not fit"):
+    with pytest.warns(RuntimeWarning, match="step did not fit"):
         found, _, _ = trained(tokenizer)
     assert calls.index(6) < calls.index(4)  # of five pairs: three fitted, then two did not
     for name, value in truth.items():
@@ -60,7 +60,7 @@ def test_parts_that_did_fit_leave_nothing_where_a_later_one_did_not(tokenizer, m
 
 def test_a_pair_that_does_not_fit_alone_is_an_error_with_a_remedy(tokenizer):
     with (
-        pytest.warns(RuntimeWarning, match="did not fit"),
+        pytest.warns(RuntimeWarning, match="step did not fit"),
         pytest.raises(MemoryError, match=r"of 5 examples, in 5 parts, .*gradient_checkpointing"),
     ):
         trained(tokenizer, 38)  # a response fits

@@ -223,10 +223,10 @@ def test_who_is_above_random_over_all_cells_is_so_in_every_measure(truth, who, t
     )
 
 
-def with_placebo(tmp_path):
-    """APO +0.3 and margin +0.1 in two cells where the placebo is +0.1; noise that all share."""
+def with_placebo(tmp_path, models=("llama", "gemma")):
+    """APO +0.3 and margin +0.1 where the placebo is +0.1; noise that all share."""
     levels, rows = {"apo": 0.3, "margin": 0.1, PLACEBO: 0.1}, []
-    for (name, level), model, seed in product(levels.items(), ("llama", "gemma"), range(4)):
+    for (name, level), model, seed in product(levels.items(), models, range(4)):
         value = level + 0.1 * seed + (0.01 * seed if name == "apo" else 0.0)
         row = {"task": "tldr", "model": model, "strategy": name, "variant": "usual", "seed": seed}
         rows.append(row | {"reward": value, "reward_at_step": 0.0})
@@ -239,6 +239,18 @@ def test_less_the_placebo_is_paired_by_seed_over_cells(tmp_path):
     np.testing.assert_allclose(found["apo"], 0.2 + 0.01 * np.arange(4))
     np.testing.assert_allclose(found["margin"], 0.0, atol=1e-12)
     np.testing.assert_allclose(found[PLACEBO], 0.1 + 0.1 * np.arange(4))
+
+
+@pytest.mark.parametrize(
+    ("models", "seeds"), [(("llama", "gemma"), 3), (("llama", "gemma", "x"), 4)]
+)
+def test_a_run_without_a_placebo_is_compared_with_none(models, seeds, tmp_path):
+    """Half of seed 2's runs are too few to judge it; two of three are enough, and the 9 is none."""
+    table = with_placebo(tmp_path, models)
+    there = (table["model"] == "gemma") & (table["seed"] == 2)
+    table.loc[there, "reward"] = np.where(table.loc[there, "strategy"] == PLACEBO, np.nan, 9.0)
+    expected = 0.2 + 0.01 * np.array([0, 1, 2, 3] if seeds == 4 else [0, 1, 3])
+    np.testing.assert_allclose(less_placebo(table, "reward", "usual")["apo"], expected)
 
 
 def test_what_does_not_exceed_the_placebo_is_told_beside_the_verdicts(tmp_path):

@@ -78,7 +78,7 @@ def test_sentences_hold_the_numbers(tmp_path):
     assert "tldr, llama: step x2" in said
     ends = {"random": (0.2, 0.4), "full knowledge: matching": (0.9, 0.9)}
     table(ends, "strategy").to_csv(tmp_path / "fig16_room.csv")
-    assert "The room is at least, in logits: 0.60 (tldr, llama).**" in sentences.the_room(tmp_path)
+    assert "The mean room, in logits: 0.60 (tldr, llama).**" in sentences.the_room(tmp_path)
     ends = {"oracle": (0.5, 0.7), "own prediction": (0.3, 0.4), "coin": (0.1, 0.1)}
     table(ends).to_csv(tmp_path / "fig17_controls.csv")
     said = controls.is_it_the_labels(tmp_path)
@@ -106,7 +106,9 @@ def test_what_others_answers_leave_of_the_gain_over_random_is_told(tmp_path):
     }  # fmt: skip
     controlled(ends).to_csv(tmp_path / "fig17_controls.csv")
     said = controls.is_it_the_labels(tmp_path)
-    assert "With a coin's labels after the first round, k-center still ended above Random" in said
+    assert "above Random so labelled: k-center in reward and true utility." in said
+    assert "over a coin's: ActiveDPO in reward and true utility." in said
+    assert "Above that with a coin's: ActiveDPO (+0.20 ± 0.00)." in said
     alike, unlike, larger = (
         said.split(f"Reward after the last round, mean over tasks and models, uncorrected{what}")[1]
         for what in (", both labelled alike", ", difference to Random with", ", both at twice")
@@ -117,11 +119,13 @@ def test_what_others_answers_leave_of_the_gain_over_random_is_told(tmp_path):
     assert "Below Random: k-center (-0.20 ± 0.00)" in larger
 
 
-def test_where_no_coin_leaves_a_gain_the_headline_does_not_speak_of_it(tmp_path):
+def test_where_a_coin_leaves_no_gain_nobody_is_named(tmp_path):
     ends = {("random", v): 0.5 for v in ("oracle", "own prediction", "coin")}
     ends |= {("activedpo", v): 0.5 for v in ("oracle", "own prediction", "coin")}
     controlled(ends).to_csv(tmp_path / "fig17_controls.csv")
-    assert "With a coin's labels" not in controls.is_it_the_labels(tmp_path)
+    said = controls.is_it_the_labels(tmp_path)
+    assert "above Random so labelled: established for none." in said
+    assert "over a coin's: established for none.**" in said
 
 
 def test_the_figures_show_every_variant():

@@ -20,10 +20,10 @@ from activedpo_lib.study.wording import (
     itemised,
     joined,
     paragraphs,
-    share,
     stands,
     under_verdicts,
 )
+from activedpo_lib.study.wording import counted as counted_cells
 
 # The variants of confirm_own_step.yaml: the two that are judged, and two beside them.
 USUAL, OWN = "usual step", "own step"
@@ -58,19 +58,16 @@ def counted(folder: Path) -> str:
     return "" if table.empty else cells_above(judged(table, known_measures(table)))
 
 
-def step_alone(folder: Path) -> str:
-    """What part of the gain the larger step gives Random, as a sentence on a line of its own; ""
-    where Random was not run at it, or ActiveDPO gained nothing.
+def same_step(folder: Path) -> str:
+    """ "At that step for both, uncorrected, it ended above Random in ...", on a line of its own; ""
+    where Random was not run at it.
     """
     table, told = _fourth_look(folder), []
     for measure in [] if table.empty else known_measures(table):
-        gains = (_variant(table, measure, variant, USUAL) for variant in (SAME, OWN))
-        random, ours = (np.mean(list(cells.values())) if cells else 0.0 for cells in gains)
-        if ours > 0 and SAME in set(table["variant"]):
-            told.append(
-                f"{share(random / ours)} {'in' if told else 'of that gain in'} {WORDS[measure]}"
-            )
-    return f"\nThe larger step alone gave Random {joined(told)}." if told else ""
+        if cells := _variant(table, measure, OWN, SAME):
+            told.append(f"{counted_cells(cells, 1, 'cell')} in {WORDS[measure]}")
+    head = "\nAt that step for both, uncorrected, it ended above Random in"
+    return f"{head} {joined(told)}." if told else ""
 
 
 def _by_itself(table: pd.DataFrame) -> str:
@@ -78,9 +75,10 @@ def _by_itself(table: pd.DataFrame) -> str:
     places = []
     for measure in known_measures(table):
         if cells := _variant(table, measure, PREDICTED, USUAL):
-            word = STANDS[sign(np.mean(list(cells.values()), axis=0))]
-            places.append(f"{word} Random in {WORDS[measure]}")
-    return f"\nLabelled by its own predictions it ended {joined(places)}." if places else ""
+            word = STANDS[sign(np.mean(list(cells.values()), axis=0))].removesuffix(" with")
+            places.append(f"{word} in {WORDS[measure]}")
+    head = "\nLabelled by its own predictions it ended, against Random at Random's step,"
+    return f"{head} {joined(places)}." if places else ""
 
 
 def _fourth_look(folder: Path) -> pd.DataFrame:
@@ -105,7 +103,7 @@ def told(folder: Path) -> str:
     parts += [_not_judged(table, measure) for measure in known_measures(table)]
     head = f"ActiveDPO at its own step size ({table['seed'].nunique()} seeds, corrected) ended "
     head += f"above Random at Random's in {counted(folder)}."
-    head += step_alone(folder) + _by_itself(table)
+    head += same_step(folder) + _by_itself(table)
     return paragraphs(f"**{head}**", *parts, _moved(folder))
 
 

@@ -79,15 +79,36 @@ def _against_random(table: pd.DataFrame, variant: str, theirs: str, measure: str
 
 
 def _kept(table: pd.DataFrame) -> str:
-    """Who is above Random where a coin labels both."""
-    found = _against_random(table, COIN, COIN, "reward")
-    kept = [who for who, values in found.items() if sign(values) > 0]
-    if not kept:
+    """Who is above Random where a coin labels both; and whose labels add to what they gain."""
+    coin = {
+        measure: _against_random(table, COIN, COIN, measure) for measure in known_measures(table)
+    }
+    if not any(coin.values()):
         return ""
+    earned = {measure: _earned(table, measure) for measure in coin}
     return (
-        f"\nWith a coin's labels after the first round, {joined(kept)} still ended above Random so "
-        "labelled: that part is no merit of later labels."
+        f"\nWith a coin's labels after the first round, above Random so labelled: {_who(coin)}."
+        f"\nThe oracle's labels raise the difference to Random, over a coin's: {_who(earned)}."
     )
+
+
+def _who(found: dict[str, Cells]) -> str:
+    """ "ActiveDPO in reward and true utility; k-center in reward": who is above, and in what."""
+    where: dict[str, list[str]] = {}
+    for measure, cells in found.items():
+        for who, values in cells.items():
+            if sign(values) > 0:
+                where.setdefault(who, []).append(WORDS[measure])
+    told = [f"{who} in {joined(measures)}" for who, measures in where.items()]
+    return "; ".join(told) or "established for none"
+
+
+def _earned(table: pd.DataFrame, measure: str) -> Cells:
+    """{strategy: its difference to Random with the oracle's labels, less that with a coin's for
+    both, (seeds,)}: what later labels earn of the gain.
+    """
+    oracle, coin = (_against_random(table, who, who, measure) for who in (ORACLE, COIN))
+    return {who: values - coin[who] for who, values in oracle.items() if who in coin}
 
 
 def _over_random(table: pd.DataFrame) -> Iterator[str]:
@@ -106,6 +127,7 @@ def _over_random(table: pd.DataFrame) -> Iterator[str]:
         larger = _against_random(table, LARGER, LARGER, measure)
         for cells, about, whom in (
             (alike, f"{what}, both labelled alike", "Random"),
+            (_earned(table, measure), f"{what}: the difference to Random", "that with a coin's"),
             (unlike, what, "Random with the oracle's labels"),
             (larger, f"{what}, both at twice the step size", "Random"),
         ):

@@ -11,7 +11,7 @@ from activedpo_lib.method.formulas import interval
 from activedpo_lib.schema import Params
 from activedpo_lib.study.scarcity.numbers import gains, measure_of, room, share_lost
 from activedpo_lib.study.statistics import last_round
-from activedpo_lib.study.wording import itemised, joined, paragraphs, plain, share
+from activedpo_lib.study.wording import joined, paragraphs, plain, share
 from activedpo_lib.tasks.pools import labelled_share
 
 BUDGET, ELASTICITY, TAUGHT, HALF_WIDTHS, CPU_SECONDS = 0.03, 0.25, 0.5, 4, 25
@@ -37,21 +37,17 @@ def without_cost(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def sentence(table: pd.DataFrame) -> str:
-    """Which criteria are met, and each that is not with what was found. table: as saved."""
-    missed = table[~table["met"]]
-    head = (
+    """Which criteria are met, and of each that is not, what was found. table: as saved."""
+    missed = table[~table["met"]].to_dict("records")
+    lines = [
         f"Of {len(table)} criteria that a laboratory should meet, this one meets "
         f"{len(table) - len(missed)}."
-    )
-    if not missed.empty:
-        names = [" (".join(name.split(": ")[::-1]) + ")" for name in missed["criterion"]]
-        head += f"\nNot met: {joined(names)}."
-    found = {
-        row["criterion"].replace(": ", ", "): f"{row['found']} (wanted: {row['wanted']})"
-        for row in missed.to_dict("records")
-    }
-    seventh = "A seventh, what a run costs, is each machine's own, and stands in the notebook."
-    return paragraphs(f"**{head}**", itemised(found, "Not met") if found else "", seventh)
+    ]
+    for row in missed:
+        what = row["criterion"].split(": ")[1]
+        lines.append(f"Not met: {what}; wanted {row['wanted']}, found {row['found']}.")
+    more = "One more, what a run costs, is each machine's own, and stands in the notebook."
+    return paragraphs("**" + "\n".join(lines) + "**", more)
 
 
 def _budget(params: Params) -> Iterator[Row]:
@@ -94,7 +90,7 @@ def _tuned(table: pd.DataFrame) -> Iterator[Row]:
             names = [means[cell].idxmax() for cell in steps.groupby(cells, sort=False).groups]
             best.append(f"{measure}: {joined(names)}")
             met = met and set(names) == {"usual"}
-    yield "tuned: the best step size", "the usual one", "; ".join(best), met
+    yield "tuned: which step size is best", "the usual one", "; ".join(best), met
 
 
 def _of_room(rooms: pd.DataFrame) -> Iterator[Row]:
@@ -102,7 +98,8 @@ def _of_room(rooms: pd.DataFrame) -> Iterator[Row]:
     widths = [mean / half for mean, half in map(interval, gaps.values())]
     told = joined([plain(width, 1) for width in widths])
     met = all(width >= HALF_WIDTHS for width in widths)
-    yield "room: full knowledge above Random", f"{HALF_WIDTHS} half-widths", told, met
+    wanted = f"at least {HALF_WIDTHS}"
+    yield "room: half-widths by which full knowledge is above Random", wanted, told, met
 
 
 def _of_random(rooms: pd.DataFrame, figures: Path | str) -> pd.DataFrame:

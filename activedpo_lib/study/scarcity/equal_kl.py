@@ -106,17 +106,21 @@ def over_cells(
 def less_placebo(
     apart: pd.DataFrame, measure: str, variant: str = "oracle"
 ) -> dict[str, np.ndarray]:
-    """{strategy: its differences at equal KL less the placebo's, (seeds,)}, a seed's mean over
-    tasks and models as in `over_cells`, of the seeds that both have; and the placebo's own under
-    its name. Empty without a placebo.
+    """{strategy: its differences at equal KL less the placebo's, (seeds,)}, paired by task, model
+    and seed, then a seed's mean over tasks and models as in `over_cells`; and the placebo's own
+    under its name. Empty without a placebo.
     """
-    means = _means(apart, measure, variant)[measure]
-    own = dict(list(means.groupby(level=0, sort=False)))
-    if PLACEBO not in own:
+    own = apart[apart["variant"] == variant]
+    placebo = own[own["strategy"] == PLACEBO].set_index(RUN)[measure]
+    if placebo.empty:
         return {}
-    placebo = own.pop(PLACEBO).droplevel(0)
-    less = {str(n): (v.droplevel(0) - placebo).dropna().to_numpy() for n, v in own.items()}
-    return less | {PLACEBO: placebo.to_numpy()}
+    others = own[own["strategy"] != PLACEBO]
+    less = others[measure].to_numpy() - placebo.reindex(pd.MultiIndex.from_frame(others[RUN]))
+    paired = pd.concat(
+        [others.assign(**{measure: less.to_numpy()}), own[own["strategy"] == PLACEBO]]
+    )
+    means = _means(paired, measure, variant)[measure]
+    return {str(name): v.to_numpy() for name, v in means.groupby(level=0, sort=False)}
 
 
 def _means(apart: pd.DataFrame, measure: str, variant: str) -> pd.DataFrame:

@@ -105,10 +105,16 @@ def _placebo(table: pd.DataFrame, variant: str) -> Iterator[str]:
             yield stands(cells, what, "Random's other step sizes")
 
 
+def _beyond_placebo(table: pd.DataFrame, measure: str, variant: str) -> dict[str, np.ndarray]:
+    """`less_placebo`, of those that share two seeds with it or more."""
+    found = less_placebo(table, measure, variant)
+    return {name: values for name, values in found.items() if len(values) > 1}
+
+
 def _less_placebo(table: pd.DataFrame, measure: str, variant: str) -> str:
     """What each strategy gains beyond the placebo, over all cells; "" without one."""
-    found = less_placebo(table, measure, variant)
-    if not found or min(map(len, found.values())) < 2:
+    found = _beyond_placebo(table, measure, variant)
+    if not found or PLACEBO not in found:
         return ""
     placebo = number(found.pop(PLACEBO))
     what = f"At equal KL, {WORDS[measure]}, mean over tasks and models, uncorrected"
@@ -120,7 +126,7 @@ def _beside_placebo(table: pd.DataFrame, variant: str) -> list[str]:
     """A line a strategy: where it is above the placebo, or not, over all cells."""
     stands: dict[str, list[str]] = {}
     for measure in _measures(table):
-        for strategy, values in less_placebo(table, measure, variant).items():
+        for strategy, values in _beyond_placebo(table, measure, variant).items():
             where = f"{STANDS[sign(values)]} the placebo in {WORDS[measure]}"
             stands.setdefault(strategy, []).append(where)
     return [
@@ -163,7 +169,7 @@ def strategies_at_equal_kl(folder: Path) -> str:
         what = f"At equal KL, {WORDS[measure]}, mean over tasks and models"
         lists.append(_verdicts(cells, what, table["seed"].nunique()))
         lists.append(_less_placebo(table, measure, "usual"))
-        less = less_placebo(table, measure, "usual")
+        less = _beyond_placebo(table, measure, "usual")
         beyond.append({name_of(name) for name, values in less.items() if sign(values) > 0})
         seen = [values for values, _ in cells.values()]
         lists.append(power_line(seen, f"that mean's {WORDS[measure]}", len(cells)))
@@ -171,7 +177,7 @@ def strategies_at_equal_kl(folder: Path) -> str:
     who = joined(both) if both else "no strategy"
     where = joined([WORDS[measure] for measure in measures])
     head = f"At equal KL, over all cells, above Random in {where}, corrected: {who}."
-    if both and any(beyond):
+    if both and PLACEBO in set(table["strategy"]):
         kept = [name for name in both if all(name in names for names in beyond)]
         head += f"\nAbove the placebo too, uncorrected: {joined(kept) if kept else 'none of them'}."
     return paragraphs(f"**{head}**", *lists)

@@ -80,8 +80,8 @@ def the_room(folder: Path) -> str:
     found = {name(cell): values for cell, values in room(table).items()}
     means = [f"{plain(values.mean())} ({cell})" for cell, values in found.items()]
     head = (
-        f"One who knew every reward ended above Random in {counted(found, 1, 'cell')}.\nThe room "
-        f"is at least, in logits: {joined(means)}."
+        f"One who knew every reward ended above Random in {counted(found, 1, 'cell')}.\nThe "
+        f"mean room, in logits: {joined(means)}."
     )
     parts = [headline(found, head), stands(found, "Full knowledge, after the last round", "Random")]
     if "utility" in table and table["utility"].notna().all():
