@@ -23,7 +23,7 @@ figures: $(STAMP)
 all-figures: $(STAMP)
 	@$(BIN)/python -m activedpo_lib.batch.batch $(BATCH) --studies $(if $(CORES),--cores '$(CORES)') $(if $(CLUSTER),--cluster '$(CLUSTER)')
 
-# Figure 18, seeds that no other figure has, and Figure 19, models of four sizes.
+# Figures 18 and 22, seeds that no other figure has, and Figure 19, models of four sizes.
 fresh scale: $(STAMP)
 	@$(BIN)/python -m activedpo_lib.batch.batch $(BATCH) --$@ $(if $(CORES),--cores '$(CORES)') $(if $(CLUSTER),--cluster '$(CLUSTER)')
 

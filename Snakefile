@@ -78,7 +78,7 @@ READS = {
 }
 # With targets of their own: `make fresh` and `make scale`.
 ALONE = {
-    "25_fresh_seeds": (["confirm", "confirm_truth", "confirm_equal_kl", "confirm_own_step", "equal_kl"], ["fig18_fresh_seeds"], 12),
+    "25_fresh_seeds": (["confirm", "confirm_truth", "confirm_equal_kl", "confirm_own_step", "equal_kl"], ["fig18_fresh_seeds", "fig22_own_step"], 12),
     "26_model_size": (["scale_tuning", "scale"], ["fig19_model_size"], 240),
 }
 def study_key(names):

@@ -45,7 +45,7 @@ def smoke():
 
 @pytest.fixture(scope="session")
 def smoke_studies(smoke):
-    """The studies under smoke as well, and Figure 18, which is a batch of its own."""
+    """The studies under smoke as well, and Figures 18 and 22, which are a batch of its own."""
     run_smoke("--fresh")
     return run_smoke("--studies")
 
@@ -144,6 +144,7 @@ STUDY_FIGURES = (
     "fig18_fresh_seeds",
     "fig20_equal_kl",
     "fig21_longer",
+    "fig22_own_step",
     "decisions",
 )
 

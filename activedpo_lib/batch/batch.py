@@ -18,7 +18,7 @@ from activedpo_lib.tasks import load_task
 ALONE = {
     "scale": ("Figure 19: models of four sizes", {"scale", "scale_tuning"}),
     "fresh": (
-        "Figure 18: seeds of its own",
+        "Figures 18 and 22: seeds of their own",
         {"confirm", "confirm_truth", "confirm_equal_kl", "confirm_own_step"},
     ),
 }

@@ -47,7 +47,7 @@ FIGURES = MappingProxyType(
         "20_is_it_the_labels": ("fig17_controls", "fig21_longer"),
         "21_replay": ("fig14_replay",),
         "22_decisions": ("decisions",),
-        "25_fresh_seeds": ("fig18_fresh_seeds",),
+        "25_fresh_seeds": ("fig18_fresh_seeds", "fig22_own_step"),
         "26_model_size": ("fig19_model_size",),
     }
 )  # notebook: the figures that it makes

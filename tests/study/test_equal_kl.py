@@ -173,7 +173,7 @@ def test_the_picture_has_a_line_for_random_and_only_the_oracles_labels():
     sizes = pd.concat([sizes, sizes.assign(variant="coin"), sizes.assign(variant="step x2")])
     figure = kl_plots.reward_by_kl(sizes, randoms(), "a title")
     said = {text.get_text() for text in figure.legends[0].get_texts()}
-    line = "Random, steps from a half to twice the usual"
+    line = "Random, at several step sizes"
     assert said == {line, "ActiveDPO, usual step", "ActiveDPO, step x2"}
     assert len(figure.axes) == 1  # the truth is not known
 

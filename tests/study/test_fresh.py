@@ -173,7 +173,7 @@ def test_the_own_step_is_judged_against_randoms_usual_one_and_nothing_else_is_in
 def test_the_own_step_is_told_with_what_is_not_judged_beside_it(tmp_path):
     results().to_csv(tmp_path / "fig18_fresh_seeds.csv", index=False)
     table = own_steps(range(8))
-    table.to_csv(tmp_path / "fig18_fresh_seeds_own_step.csv", index=False)
+    table.to_csv(tmp_path / "fig22_own_step.csv", index=False)
     said = fresh.sentence(tmp_path)
     assert "**ActiveDPO at its own step size (8 seeds, corrected) ended above Random at" in said
     assert "in 1 of 2 cells in reward and 1 of 2 cells in true utility.\nAt that step" in said
@@ -191,18 +191,18 @@ def test_the_own_step_is_told_with_what_is_not_judged_beside_it(tmp_path):
 def test_how_far_the_policies_of_the_own_step_went_is_told_where_it_was_measured(tmp_path):
     results().to_csv(tmp_path / "fig18_fresh_seeds.csv", index=False)
     table = own_steps(range(8))
-    table.to_csv(tmp_path / "fig18_fresh_seeds_own_step.csv", index=False)
+    table.to_csv(tmp_path / "fig22_own_step.csv", index=False)
     assert "KL" not in fresh.sentence(tmp_path)
     last = table[table["round"] == 1].assign(kl=0.5)
     last.loc[last["variant"] == "own step", "kl"] = 0.75
-    last.to_csv(tmp_path / "fig18_fresh_seeds_own_step_update_size.csv", index=False)
+    last.to_csv(tmp_path / "fig22_own_step_update_size.csv", index=False)
     told = fresh.sentence(tmp_path)
     assert "- Random at its own step: 0.50 ± 0.00\n- ActiveDPO at its own: 0.75 ± 0.00" in told
 
 
 def test_the_own_step_of_one_seed_is_not_told(tmp_path):
     results().to_csv(tmp_path / "fig18_fresh_seeds.csv", index=False)
-    own_steps([0]).to_csv(tmp_path / "fig18_fresh_seeds_own_step.csv", index=False)
+    own_steps([0]).to_csv(tmp_path / "fig22_own_step.csv", index=False)
     assert "own step" not in fresh.sentence(tmp_path)
 
 

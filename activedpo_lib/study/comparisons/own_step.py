@@ -1,4 +1,4 @@
-"""Figure 18's fourth look: ActiveDPO and Random, each at its own step size, on seeds of its own."""
+"""Notebook 25's fourth look, Figure 22: ActiveDPO and Random, each at its own step size."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +25,7 @@ from activedpo_lib.study.wording import (
 )
 from activedpo_lib.study.wording import counted as counted_cells
 
+NAME = "fig22_own_step"
 # The variants of confirm_own_step.yaml: the two that are judged, and two beside them.
 USUAL, OWN = "usual step", "own step"
 SAME, PREDICTED = "own step, Random", "own step, own prediction"
@@ -83,7 +84,7 @@ def _by_itself(table: pd.DataFrame) -> str:
 
 def _fourth_look(folder: Path) -> pd.DataFrame:
     """The fourth look's table; empty where it was not run, or has one seed."""
-    path = folder / "fig18_fresh_seeds_own_step.csv"
+    path = folder / f"{NAME}.csv"
     table = pd.read_csv(path) if path.is_file() else pd.DataFrame()
     return table if not table.empty and table["seed"].nunique() > 1 else pd.DataFrame()
 
@@ -109,7 +110,7 @@ def told(folder: Path) -> str:
 
 def _moved(folder: Path) -> str:
     """How far the policies of the fourth look went, where it was measured: KL to pi_SFT."""
-    path = folder / "fig18_fresh_seeds_own_step_update_size.csv"
+    path = folder / f"{NAME}_update_size.csv"
     sizes = pd.read_csv(path) if path.is_file() else pd.DataFrame()
     if sizes.empty:
         return ""

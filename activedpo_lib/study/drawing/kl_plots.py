@@ -18,7 +18,7 @@ from activedpo_lib.study.drawing.scarcity_plots import with_legend
 from activedpo_lib.study.scarcity.numbers import measure_of
 
 # Variants that train on the oracle's labels, the usual step first.
-MARKS = {"oracle": "D", "usual": "D", "step x2": "^"}
+MARKS = {"oracle": "D", "usual": "D", "step x2": "^", "own step": "D"}
 # strategy: differences to Random, (seeds,), at the same step size and at the same KL
 Gains = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
@@ -60,14 +60,14 @@ def _random_line(own: pd.DataFrame, measure: str, ax: Axes) -> None:
     means = own.assign(kl=_root(own["kl"])).groupby("variant")[["kl", measure]].mean()
     means, colour = means.sort_values("kl"), plots.COLOURS["random"]
     ax.plot(own["kl"], own[measure], ".", markersize=3, alpha=0.4, color=colour)
-    label = "Random, steps from a half to twice the usual"
+    label = "Random, at several step sizes"
     ax.plot(means["kl"] ** 2, means[measure], "o-", markersize=5, color=colour, label=label)
 
 
 def _points(own: pd.DataFrame, measure: str, ax: Axes) -> None:
     for (name, variant), runs in own.groupby(["strategy", "variant"], sort=False):
         look = {"color": plots.COLOURS[name], "marker": MARKS[variant], "linestyle": ""}
-        label = f"{plots.LABELS[name]}, {variant if variant.startswith('step') else 'usual step'}"
+        label = f"{plots.LABELS[name]}, {variant if 'step' in variant else 'usual step'}"
         ax.plot(runs["kl"], runs[measure], markersize=3, alpha=0.4, **look)
         middle = _root(runs["kl"]).mean() ** 2  # a mean of the KL would be its largest seed's
         ax.plot(middle, runs[measure].mean(), markersize=8, label=label, **look)
