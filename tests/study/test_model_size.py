@@ -154,6 +154,6 @@ def test_the_notebook_runs_with_two_sizes_and_small_bases(tmp_path):
 def test_a_study_names_a_ceiling_as_tables_do():
     cells = load_study("scale").cells
     assert {(q.strategy, q.ceiling) for q in cells.values()} == {
-        ("random", ""), ("activedpo", ""), ("k_center", ""), ("random", "matching"),
+        ("random", ""), ("activedpo", ""), ("upper_confidence_gap", ""), ("random", "matching"),
     }  # fmt: skip
     assert all(params.chooser == cell[3] for cell, params in cells.items())
