@@ -177,9 +177,7 @@ def test_the_own_step_is_told_with_what_is_not_judged_beside_it(tmp_path):
     said = fresh.sentence(tmp_path)
     assert "**ActiveDPO at its own step size (8 seeds, corrected) ended above Random at" in said
     assert "in 1 of 2 cells in reward and 1 of 2 cells in true utility.\nAt that step" in said
-    assert (
-        "for both, uncorrected, it ended above Random in none of 2 cells in reward" in said
-    )
+    assert "for both, uncorrected, it ended above Random in none of 2 cells in reward" in said
     unjudged = said.split("Not judged, uncorrected, reward: ")[1:]
     assert "Below Random at that step: tldr, llama (-8." in unjudged[0]
     assert "Above Random at its own: tldr, llama (+8." in unjudged[1]
