@@ -223,7 +223,7 @@ rule over_optimisation:
         f"{RUNS}/tables/baselines_{GRID.tasks[0]}_{GRID.models[0]}.csv",
     output: f"{RUNS}/tables/over_optimisation.csv"
     log: f"{RUNS}/notebooks/09_over_optimisation.ipynb"
-    priority: 3
+    priority: 600  # a minute long: before what takes seconds, or one core waits for it at the end
     params: depends_on()
     resources: gpu=CARDS
     shell: f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p seeds '{SEEDS[:3]}' -p table ../{{output}}"
