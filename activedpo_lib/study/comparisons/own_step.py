@@ -89,11 +89,13 @@ def _fourth_look(folder: Path) -> pd.DataFrame:
     return table if not table.empty and table["seed"].nunique() > 1 else pd.DataFrame()
 
 
-def told(folder: Path) -> str:
-    """The verdicts of `judged`, and beside them what is not judged; "" not run, or one seed."""
+def told(folder: Path) -> list[str]:
+    """The headline, the verdicts of `judged`, and beside them what is not judged; empty where it
+    was not run, or has one seed.
+    """
     table, parts = _fourth_look(folder), []
     if table.empty:
-        return ""
+        return []
     for measure, own in judged(table, known_measures(table)).groupby("measure", sort=False):
         what = f"ActiveDPO at its own step, {WORDS[str(measure)]}, difference to Random at Random's"
         verdicts = [
@@ -105,7 +107,7 @@ def told(folder: Path) -> str:
     head = f"ActiveDPO at its own step size ({table['seed'].nunique()} seeds, corrected) ended "
     head += f"above Random at Random's in {counted(folder)}."
     head += same_step(folder) + _by_itself(table)
-    return paragraphs(f"**{head}**", *parts, _moved(folder))
+    return [f"**{head}**", *parts, _moved(folder)]
 
 
 def _moved(folder: Path) -> str:
