@@ -67,7 +67,7 @@ def test_one_that_meets_none_but_the_budget(figures):
     found = rows(criteria_table(rooms, PARAMS, figures))
     assert [name for name, row in found.items() if row["met"]] == ["budget"]
     assert found["stability"]["found"] == "reward: 0 of 6; utility: 2 of 6"
-    assert found["tuned"]["found"].startswith("reward: step x2 and step x2; utility: step x2")
+    assert found["tuned"]["found"].startswith("reward: step x2 in each; utility: step x2 in")
 
 
 def test_a_larger_batch_breaks_the_budget(figures):

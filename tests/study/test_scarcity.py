@@ -107,7 +107,7 @@ def test_what_others_answers_leave_of_the_gain_over_random_is_told(tmp_path):
     controlled(ends).to_csv(tmp_path / "fig17_controls.csv")
     said = controls.is_it_the_labels(tmp_path)
     assert "above Random so labelled: k-center in reward and true utility." in said
-    assert "over a coin's: ActiveDPO in reward and true utility." in said
+    assert "raise that difference to Random for: ActiveDPO in reward and true utility." in said
     assert "Above that with a coin's: ActiveDPO (+0.20 ± 0.00)." in said
     alike, unlike, larger = (
         said.split(f"Reward after the last round, mean over tasks and models, uncorrected{what}")[1]
@@ -124,8 +124,8 @@ def test_where_a_coin_leaves_no_gain_nobody_is_named(tmp_path):
     ends |= {("activedpo", v): 0.5 for v in ("oracle", "own prediction", "coin")}
     controlled(ends).to_csv(tmp_path / "fig17_controls.csv")
     said = controls.is_it_the_labels(tmp_path)
-    assert "above Random so labelled: established for none." in said
-    assert "over a coin's: established for none.**" in said
+    assert "above Random so labelled: none, established." in said
+    assert "raise that difference to Random for: none, established.**" in said
 
 
 def test_the_figures_show_every_variant():

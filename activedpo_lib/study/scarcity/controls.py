@@ -88,7 +88,7 @@ def _kept(table: pd.DataFrame) -> str:
     earned = {measure: _earned(table, measure) for measure in coin}
     return (
         f"\nWith a coin's labels after the first round, above Random so labelled: {_who(coin)}."
-        f"\nThe oracle's labels raise the difference to Random, over a coin's: {_who(earned)}."
+        f"\nThe oracle's labels raise that difference to Random for: {_who(earned)}."
     )
 
 
@@ -100,7 +100,7 @@ def _who(found: dict[str, Cells]) -> str:
             if sign(values) > 0:
                 where.setdefault(who, []).append(WORDS[measure])
     told = [f"{who} in {joined(measures)}" for who, measures in where.items()]
-    return "; ".join(told) or "established for none"
+    return "; ".join(told) or "none, established"
 
 
 def _earned(table: pd.DataFrame, measure: str) -> Cells:

@@ -88,7 +88,8 @@ def _tuned(table: pd.DataFrame) -> Iterator[Row]:
             cells = ["task", "model"]
             means = steps.groupby([*cells, "variant"], sort=False)[measure].mean()
             names = [means[cell].idxmax() for cell in steps.groupby(cells, sort=False).groups]
-            best.append(f"{measure}: {joined(names)}")
+            same = f"{names[0]} in each" if len(set(names)) == 1 else joined(names)
+            best.append(f"{measure}: {same}")
             met = met and set(names) == {"usual"}
     yield "tuned: which step size is best", "the usual one", "; ".join(best), met
 
