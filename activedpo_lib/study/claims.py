@@ -202,12 +202,11 @@ def in_short(folder: Path | str = COMMITTED) -> str:
     ]
     head = f"**In short: choosing labels {helped} here.** On seeds that nobody had run, "
     head += f"{joined(told)}, in reward, at one step size for both."
-    if not (own := own_step.counted(folder)):
+    if not (own := own_step.standing(folder).replace("\n", " ")):
         return head
-    same = own_step.same_step(folder).replace("\n", " ")
     return (
         f"{head} ActiveDPO with a step size chosen for it ended above Random with one chosen for "
-        f"Random, in {own}.{same}"
+        f"Random, in {own}"
     )
 
 

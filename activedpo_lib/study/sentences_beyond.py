@@ -200,9 +200,8 @@ def _parts(table: pd.DataFrame) -> str:
 
 
 def _strategy_and_interval(row: dict) -> str:
-    # Rounded before zero is added: no "-0.00".
-    difference = round(row["difference"], 2) + 0.0
-    return f"{wording.name_of(row['strategy'])} ({difference:+.2f} ± {row['±']:.2f})"
+    told = wording.with_half(row["difference"], row["±"])
+    return f"{wording.name_of(row['strategy'])} ({told})"
 
 
 def _corrected_line(own: pd.DataFrame, measure: str, task: str, model: str) -> str:

@@ -210,6 +210,12 @@ def saved_table(folder: Path, name: str) -> pd.DataFrame:
     return pd.read_csv(folder / f"{name}.csv")
 
 
+def saved_seeds(folder: Path, name: str) -> pd.DataFrame:
+    """A saved table, or an empty one where there is none, or one seed: nothing is judged by it."""
+    table = saved_table(folder, name) if (folder / f"{name}.csv").is_file() else pd.DataFrame()
+    return table if not table.empty and table["seed"].nunique() > 1 else pd.DataFrame()
+
+
 def last_round(table: pd.DataFrame) -> pd.DataFrame:
     """The rows after the last round."""
     return table[table["round"] == table["round"].max()]

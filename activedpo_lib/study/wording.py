@@ -19,6 +19,11 @@ def number(values: np.ndarray, digits: int = 2) -> str:
     mean, half = interval(values)
     if half != half:
         return f"{_rounded(mean, digits):+.{digits}f} (one seed: no interval)"
+    return with_half(mean, half, digits)
+
+
+def with_half(mean: float, half: float, digits: int = 2) -> str:
+    """The same of a mean and a half width that are known already."""
     return f"{_rounded(mean, digits):+.{digits}f} ± {half:.{digits}f}"
 
 

@@ -34,6 +34,7 @@ from activedpo_lib.study.wording import (
     paragraphs,
     share,
     stands,
+    with_half,
 )
 
 BASELINE = "random"
@@ -146,7 +147,7 @@ def _over_all_cells(table: pd.DataFrame, measures: Sequence[str]) -> str:
     rows = pooled_verdicts(table, measures).to_dict("records")
     found = {
         f"{name_of(row['strategy'])}, {WORDS[row['measure']]}": (
-            f"{row['mean']:+.2f} ± {row['±']:.2f}, {row['verdict']}"
+            f"{with_half(row['mean'], row['±'])}, {row['verdict']}"
         )
         for row in rows
     }

@@ -13,17 +13,18 @@ from activedpo_lib.study.comparisons.corrected import (
     corrected_verdicts,
     known_measures,
 )
-from activedpo_lib.study.statistics import last_differences, sign
+from activedpo_lib.study.statistics import last_differences, saved_seeds, sign
 from activedpo_lib.study.wording import WORDS as STANDS
 from activedpo_lib.study.wording import (
     amount,
+    counted,
     itemised,
     joined,
     paragraphs,
     stands,
     under_verdicts,
+    with_half,
 )
-from activedpo_lib.study.wording import counted as counted_cells
 
 NAME = "fig22_own_step"
 # The variants of confirm_own_step.yaml: the two that are judged, and two beside them.
@@ -51,24 +52,23 @@ def judged(results: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
     return found[found["when"] == WHENS[0]].reset_index(drop=True)
 
 
-def counted(folder: Path) -> str:
-    """ "3 of 4 cells in reward and 1 of 4 cells in true utility": where ActiveDPO at its own step
-    is above Random at Random's; "" not run, or one seed.
+def standing(folder: Path) -> str:
+    """ "3 of 4 cells in reward and 1 of 4 cells in true utility. At that step for both ...": where
+    ActiveDPO at its own step is above Random at Random's, then above Random at the same one, on a
+    line of its own, where that was run; "" not run, or one seed.
     """
-    table = _fourth_look(folder)
-    return "" if table.empty else cells_above(judged(table, known_measures(table)))
+    table = saved_seeds(folder, NAME)
+    return "" if table.empty else _standing(table, judged(table, known_measures(table)))
 
 
-def same_step(folder: Path) -> str:
-    """ "At that step for both, uncorrected, it ended above Random in ...", on a line of its own; ""
-    where Random was not run at it.
-    """
-    table, told = _fourth_look(folder), []
-    for measure in [] if table.empty else known_measures(table):
-        if cells := _variant(table, measure, OWN, SAME):
-            told.append(f"{counted_cells(cells, 1, 'cell')} in {WORDS[measure]}")
-    head = "\nAt that step for both, uncorrected, it ended above Random in"
-    return f"{head} {joined(told)}." if told else ""
+def _standing(table: pd.DataFrame, found: pd.DataFrame) -> str:
+    told = [
+        f"{counted(cells, 1, 'cell')} in {WORDS[measure]}"
+        for measure in known_measures(table)
+        if (cells := _variant(table, measure, OWN, SAME))
+    ]
+    same = "\nAt that step for both, uncorrected, it ended above Random in"
+    return f"{cells_above(found)}." + (f"{same} {joined(told)}." if told else "")
 
 
 def _by_itself(table: pd.DataFrame) -> str:
@@ -82,31 +82,27 @@ def _by_itself(table: pd.DataFrame) -> str:
     return f"{head} {joined(places)}." if places else ""
 
 
-def _fourth_look(folder: Path) -> pd.DataFrame:
-    """The fourth look's table; empty where it was not run, or has one seed."""
-    path = folder / f"{NAME}.csv"
-    table = pd.read_csv(path) if path.is_file() else pd.DataFrame()
-    return table if not table.empty and table["seed"].nunique() > 1 else pd.DataFrame()
-
-
 def told(folder: Path) -> list[str]:
     """The headline, the verdicts of `judged`, and beside them what is not judged; empty where it
     was not run, or has one seed.
     """
-    table, parts = _fourth_look(folder), []
+    table, parts = saved_seeds(folder, NAME), []
     if table.empty:
         return []
-    for measure, own in judged(table, known_measures(table)).groupby("measure", sort=False):
+    found = judged(table, known_measures(table))
+    for measure, own in found.groupby("measure", sort=False):
         what = f"ActiveDPO at its own step, {WORDS[str(measure)]}, difference to Random at Random's"
         verdicts = [
-            (row["verdict"], f"{row['task']}, {row['model']} ({_difference(row)})")
+            (
+                row["verdict"],
+                f"{row['task']}, {row['model']} ({with_half(row['difference'], row['±'])})",
+            )
             for row in own.to_dict("records")
         ]
         parts.append(under_verdicts(f"{what}, corrected verdict", verdicts))
     parts += [_not_judged(table, measure) for measure in known_measures(table)]
     head = f"ActiveDPO at its own step size ({table['seed'].nunique()} seeds, corrected) ended "
-    head += f"above Random at Random's in {counted(folder)}."
-    head += same_step(folder) + _by_itself(table)
+    head += f"above Random at Random's in {_standing(table, found)}{_by_itself(table)}"
     return [f"**{head}**", *parts, _moved(folder)]
 
 
@@ -122,10 +118,6 @@ def _moved(folder: Path) -> str:
         for variant, own in variants.groupby(level=0, sort=False)
     }
     return itemised(found, "KL to pi_SFT after the last round (nats a response), mean over cells")
-
-
-def _difference(row: dict) -> str:
-    return f"{row['difference']:+.2f} ± {row['±']:.2f}"
 
 
 def _not_judged(table: pd.DataFrame, measure: str) -> str:

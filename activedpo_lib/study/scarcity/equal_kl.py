@@ -111,15 +111,13 @@ def less_placebo(
     under its name. Empty without a placebo.
     """
     own = apart[apart["variant"] == variant]
-    placebo = own[own["strategy"] == PLACEBO].set_index(RUN)[measure]
+    held_out = own["strategy"] == PLACEBO
+    placebo, others = own[held_out], own[~held_out]
     if placebo.empty:
         return {}
-    others = own[own["strategy"] != PLACEBO]
-    less = others[measure].to_numpy() - placebo.reindex(pd.MultiIndex.from_frame(others[RUN]))
-    paired = pd.concat(
-        [others.assign(**{measure: less.to_numpy()}), own[own["strategy"] == PLACEBO]]
-    )
-    means = _means(paired, measure, variant)[measure]
+    beside = placebo.set_index(RUN)[measure].reindex(pd.MultiIndex.from_frame(others[RUN]))
+    less = others.assign(**{measure: others[measure].to_numpy() - beside.to_numpy()})
+    means = _means(pd.concat([less, placebo]), measure, variant)[measure]
     return {str(name): v.to_numpy() for name, v in means.groupby(level=0, sort=False)}
 
 

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from activedpo_lib.study.comparisons.corrected import WORDS as KNOWN
 from activedpo_lib.study.comparisons.corrected import corrected_verdict, holm, paired_p
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.scarcity.equal_kl import PLACEBO, by_cell, less_placebo, over_cells
-from activedpo_lib.study.statistics import saved_table, sign
+from activedpo_lib.study.statistics import saved_seeds, saved_table, sign
 from activedpo_lib.study.wording import WORDS as STANDS
 from activedpo_lib.study.wording import joined, name_of, number, paragraphs, stands, under_verdicts
 
-WORDS = {"reward": "reward", "utility": "true utility", "agreement": "agreement with people"}
+WORDS = KNOWN | {"agreement": "agreement with people"}  # a replay's
 NOT_JUDGED = "not judged: Random did not go so far"
 Key = tuple[str, str, str, str]  # strategy, measure, task, model
 
@@ -27,7 +28,7 @@ def at_equal_kl(
     its corrected verdict, the placebo, and the power, of a saved table of `beyond_random`; empty
     where it was not measured, or with one seed.
     """
-    table = _saved(folder, name)
+    table = saved_seeds(folder, name)
     if table.empty:
         return []
     found = compared(table, variant)
@@ -40,9 +41,10 @@ def at_equal_kl(
         )
         for pair in dict.fromkeys(key[:2] for key in found)
     ]
-    beyond = [_less_placebo(table, measure, variant) for measure in _measures(table)]
-    head = _headline(verdicts, seeds, _beside_placebo(table, variant))
-    return [head, *lists, *_placebo(table, variant), *beyond, *_powers(found)]
+    beyond = {measure: _beyond_placebo(table, measure, variant) for measure in _measures(table)}
+    less = [_less_placebo(own, measure) for measure, own in beyond.items()]
+    head = _headline(verdicts, seeds, _beside_placebo(beyond))
+    return [head, *lists, *_placebo(table, variant), *less, *_powers(found)]
 
 
 def _powers(found: dict[Key, np.ndarray]) -> Iterator[str]:
@@ -51,12 +53,6 @@ def _powers(found: dict[Key, np.ndarray]) -> Iterator[str]:
         seen = [v for key, v in found.items() if key[1] == measure and len(v) > 1]
         if seen:
             yield power_line(seen, f"a cell's {WORDS[measure]}", len(found))
-
-
-def _saved(folder: Path, name: str) -> pd.DataFrame:
-    """The table, or an empty one where there is none, or one seed."""
-    table = saved_table(folder, name) if (folder / f"{name}.csv").is_file() else pd.DataFrame()
-    return table if not table.empty and table["seed"].nunique() > 1 else pd.DataFrame()
 
 
 def _measures(table: pd.DataFrame) -> list[str]:
@@ -111,27 +107,28 @@ def _beyond_placebo(table: pd.DataFrame, measure: str, variant: str) -> dict[str
     return {name: values for name, values in found.items() if len(values) > 1}
 
 
-def _less_placebo(table: pd.DataFrame, measure: str, variant: str) -> str:
+def _less_placebo(beyond: dict[str, np.ndarray], measure: str) -> str:
     """What each strategy gains beyond the placebo, over all cells; "" without one."""
-    found = _beyond_placebo(table, measure, variant)
-    if not found or PLACEBO not in found:
+    if PLACEBO not in beyond:
         return ""
-    placebo = number(found.pop(PLACEBO))
     what = f"At equal KL, {WORDS[measure]}, mean over tasks and models, uncorrected"
-    cells = {name_of(n): v for n, v in found.items()}
-    return stands(cells, f"{what}; the placebo's own is {placebo}", "the placebo")
+    what += f"; the placebo's own is {number(beyond[PLACEBO])}"
+    cells = {name_of(n): values for n, values in beyond.items() if n != PLACEBO}
+    return stands(cells, what, "the placebo")
 
 
-def _beside_placebo(table: pd.DataFrame, variant: str) -> list[str]:
-    """A line a strategy: where it is above the placebo, or not, over all cells."""
-    stands: dict[str, list[str]] = {}
-    for measure in _measures(table):
-        for strategy, values in _beyond_placebo(table, measure, variant).items():
+def _beside_placebo(beyond: dict[str, dict[str, np.ndarray]]) -> list[str]:
+    """A line a strategy: where it is above the placebo, or not, over all cells. beyond: a measure's
+    `_beyond_placebo`.
+    """
+    places: dict[str, list[str]] = {}
+    for measure, found in beyond.items():
+        for strategy, values in found.items():
             where = f"{STANDS[sign(values)]} the placebo in {WORDS[measure]}"
-            stands.setdefault(strategy, []).append(where)
+            places.setdefault(strategy, []).append(where)
     return [
-        f"{name_of(strategy)}, over all cells, uncorrected, ended {joined(places)}"
-        for strategy, places in stands.items()
+        f"{name_of(strategy)}, over all cells, uncorrected, ended {joined(own)}"
+        for strategy, own in places.items()
         if strategy != PLACEBO
     ]
 
@@ -157,7 +154,7 @@ def strategies_at_equal_kl(folder: Path) -> str:
     verdicts corrected for all strategies; first who is above Random in every measure. "" not
     measured, or of one seed.
     """
-    table = _saved(folder, "fig20_equal_kl")
+    table = saved_seeds(folder, "fig20_equal_kl")
     if table.empty:
         return ""
     measures, lists = _measures(table), []
@@ -168,8 +165,8 @@ def strategies_at_equal_kl(folder: Path) -> str:
         above.append({name for name, (_, verdict) in cells.items() if verdict == "above Random"})
         what = f"At equal KL, {WORDS[measure]}, mean over tasks and models"
         lists.append(_verdicts(cells, what, table["seed"].nunique()))
-        lists.append(_less_placebo(table, measure, "usual"))
         less = _beyond_placebo(table, measure, "usual")
+        lists.append(_less_placebo(less, measure))
         beyond.append({name_of(name) for name, values in less.items() if sign(values) > 0})
         seen = [values for values, _ in cells.values()]
         lists.append(power_line(seen, f"that mean's {WORDS[measure]}", len(cells)))
