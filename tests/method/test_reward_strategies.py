@@ -108,6 +108,29 @@ def test_predicted_improvement_is_the_largest_step_along_the_pools_direction():
     assert picks("predicted_improvement", found) == np.argsort(-along(phi, phi @ w))[:5].tolist()
 
 
+def test_random_signs_keep_the_gaps_sizes_and_take_a_coin_for_each_pairs_side():
+    found = pool()
+    phi, w, _ = primal(found)
+    heads = stream(0, "s").child("signs").uniforms(found.ids) < 0.5
+    gaps = [abs(gap) if head else -abs(gap) for gap, head in zip(phi @ w, heads, strict=True)]
+    assert picks("improvement_random_signs", found) == np.argsort(-along(phi, gaps))[:5].tolist()
+    assert 0 < sum(heads) < len(heads)
+
+
+def test_the_last_labels_are_those_of_the_last_batch():
+    found = pool(k=15)
+    whole, ablated = "predicted_improvement", "improvement_last_labels"
+    last = found._replace(past_phi=found.past_phi[10:])
+    assert picks(ablated, found) == picks(whole, last) != picks(whole, found)
+    assert picks(ablated, last) == picks(whole, last)  # where there are no others
+
+
+def test_a_random_start_is_randoms_and_what_follows_predicted_improvements():
+    found, start = pool(), pool()._replace(past_phi=None)
+    assert picks("improvement_random_start", start) == picks("random", start)
+    assert picks("improvement_random_start", found) == picks("predicted_improvement", found)
+
+
 def test_each_pick_of_improvement_thompson_is_the_best_of_a_draw_of_its_own():
     found, picked = pool(k=40), []
     for gaps in draws(found, 6):
@@ -141,7 +164,15 @@ def test_the_second_half_of_improve_and_explore_most_lowers_what_g_does_not_expl
     assert picks("improve_and_explore", found, 7, ridge=ridge) == first + second
 
 
-@pytest.mark.parametrize("name", ["predicted_improvement", "improve_and_explore"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "predicted_improvement",
+        "improve_and_explore",
+        "improvement_random_signs",
+        "improvement_last_labels",
+    ],
+)
 def test_before_any_label_they_are_transductive(name):
     found = pool()._replace(past_phi=None)
     assert picks(name, found) == picks("transductive", found)

@@ -10,7 +10,14 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from activedpo_lib.method.strategies import classic, gradient, improvement, information, reward
+from activedpo_lib.method.strategies import (
+    ablations,
+    classic,
+    gradient,
+    improvement,
+    information,
+    reward,
+)
 from activedpo_lib.records import Strategy
 
 Factory = Callable[..., Strategy]
@@ -28,6 +35,15 @@ STRATEGIES: dict[str, Factory] = {
         improvement.improvement_thompson,
     )
 }  # fmt: skip
+# Run by name like the others; they answer a question of notebook 27, and are not compared.
+ABLATIONS: dict[str, Factory] = {
+    factory.__name__: factory
+    for factory in (
+        ablations.improvement_random_signs,
+        ablations.improvement_last_labels,
+        ablations.improvement_random_start,
+    )
+}
 
 
 def make_strategy(
@@ -37,7 +53,7 @@ def make_strategy(
 
     strategies: {name: factory} of your own. Raises ValueError naming the known ones.
     """
-    known = STRATEGIES | dict(strategies or {})
+    known = STRATEGIES | ABLATIONS | dict(strategies or {})
     if name not in known:
         yours = f"pass your own as strategies={{{name!r}: factory}}"
         raise ValueError(f"no strategy {name!r}; known are {sorted(known)}; {yours}")

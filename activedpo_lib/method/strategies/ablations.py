@@ -1,0 +1,52 @@
+"""Predicted improvement without one of its parts: which of them earns its gain? Its sum over the
+pool is left out by predicted gap (`reward.py`). No criteria to be used: see notebook 27.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from activedpo_lib.method.design import largest
+from activedpo_lib.method.strategies.classic import random
+from activedpo_lib.method.strategies.gradient import i_optimal
+from activedpo_lib.method.strategies.improvement import improvement, predicted_improvement
+from activedpo_lib.method.strategies.posterior import reward_posterior
+from activedpo_lib.records import Candidates, Selection, Strategy
+from activedpo_lib.streams import Stream
+
+
+def improvement_random_signs(prior: float = 0.1, ridge: float = 1.0) -> Strategy:
+    """This project's ablation: g^ = sum_i s_i |mu_i| phi_i, each sign s_i by a coin of its own."""
+
+    def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
+        known, ties = reward_posterior(candidates, prior), stream.uniforms(candidates.ids)
+        if not len(known.past):
+            return i_optimal(known.phi, known.past, batch_size, ridge, ties)
+        heads = stream.child("signs").uniforms(candidates.ids) < 0.5
+        gaps = np.where(heads, 1.0, -1.0) * np.abs(known.mean)
+        return largest(improvement(known.phi, gaps), batch_size, ties)
+
+    return Strategy(frozenset({"phi"}), select)
+
+
+def improvement_last_labels(prior: float = 0.1, ridge: float = 1.0) -> Strategy:
+    """This project's ablation: the reward is fitted on the last batch's labels alone."""
+    whole = predicted_improvement(prior, ridge)
+
+    def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
+        past = candidates.past_phi  # in the order in which the pairs were labelled
+        last = None if past is None else past[-batch_size:]
+        return whole.select(candidates._replace(past_phi=last), batch_size, stream=stream)
+
+    return Strategy(frozenset({"phi"}), select)
+
+
+def improvement_random_start(prior: float = 0.1, ridge: float = 1.0) -> Strategy:
+    """This project's ablation: the first batch is Random's, not transductive."""
+    first, later = random(), predicted_improvement(prior, ridge)
+
+    def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
+        labelled = candidates.past_phi is not None and len(candidates.past_phi)
+        return (later if labelled else first).select(candidates, batch_size, stream=stream)
+
+    return Strategy(frozenset({"phi"}), select)
