@@ -79,6 +79,14 @@ def test_what_the_readme_says_where_is_there():
 
 
 def test_the_first_laboratory_is_told_beside_this_one():
-    found = earlier.then_and_now()
-    assert list(found["now"]) == [row[3] for row in claims.all_claims()]
-    assert list(found.iloc[:, 0]) == [row[0] for row in claims.all_claims()]
+    found, now = earlier.then_and_now(), claims.all_claims()
+    assert list(found.iloc[:, 0]) == [claim for claim, *_ in now]
+    assert list(found["now"]) == [f"{ruling}: {measured}" for _, _, measured, ruling in now]
+
+
+def test_a_verdict_that_moved_has_a_reason_and_no_other_has():
+    for row in earlier.then_and_now().itertuples(index=False):
+        claim, then, now, why = row
+        moved = then.split(":")[0] != now.split(":")[0]
+        assert moved == bool(earlier.THEN[claim].why), claim
+        assert why == (earlier.THEN[claim].why or "it did not")
