@@ -13,13 +13,15 @@ from activedpo_lib.study.comparisons import fresh, own_step
 from activedpo_lib.study.comparisons.pooled import over_cells, pooled_verdicts
 from activedpo_lib.study.drawing import plots
 from activedpo_lib.study.studies import Study
+from activedpo_lib.study.wording import number
 
 LOOKS = ("confirm", "confirm_truth", "confirm_equal_kl", "confirm_own_step")
 
 TASKS = ("tldr", "webgpt")
 VARIANTS = {
     "usual step": "random", "own step": "activedpo", "own step, Random": "random",
-    "own step, own prediction": "activedpo",
+    "own step, own prediction": "activedpo", "usual step, coin": "random",
+    "own step, coin": "activedpo", "own step, Random, coin": "random",
 }  # fmt: skip
 EFFECTS = {"random": 0.0, "k_center": 0.3, "margin": -0.2, "apo": 0.1}
 
@@ -144,6 +146,7 @@ def own_steps(seeds):
     random = np.random.default_rng(2)
     gains = {"own step": {"tldr": 0.3, "webgpt": 0.0}, "own step, Random": dict.fromkeys(TASKS, 9)}
     gains["own step, own prediction"] = {"tldr": -0.5}
+    gains["own step, coin"] = {"tldr": 0.1, "webgpt": 0.1}  # 0.2 of the gain is the oracle's
     rows = [
         {"task": task, "model": "llama", "variant": variant, "strategy": strategy, "seed": seed,
          "round": t, "labels": 10 * t, "reward": t * (gain + 0.1 * random.normal()),
@@ -182,8 +185,33 @@ def test_the_own_step_is_told_with_what_is_not_judged_beside_it(tmp_path):
     assert "Below Random at that step: tldr, llama (-8." in unjudged[0]
     assert "Above Random at its own: tldr, llama (+8." in unjudged[1]
     assert "Above ActiveDPO with its own predictions: tldr, llama (+0." in unjudged[2]
-    assert "at Random's step, below in reward and below in true utility.**" in said
+    assert "at Random's step, below in reward and below in true utility.\n" in said
     assert "Below Random with the oracle's labels: tldr, llama (-0." in unjudged[3]
+
+
+def test_what_the_oracle_earns_of_the_own_step_is_the_difference_less_that_with_a_coins_labels(
+    tmp_path,
+):
+    results().to_csv(tmp_path / "fig18_fresh_seeds.csv", index=False)
+    table = own_steps(range(8))
+    table.to_csv(tmp_path / "fig22_own_step.csv", index=False)
+    said = fresh.sentence(tmp_path)
+    ends = table[table["round"] == 1].pivot(
+        index=["task", "seed"], columns="variant", values="reward"
+    )
+    coin = ends["own step, coin"] - ends["usual step, coin"]
+    earned = ends["own step"] - ends["usual step"] - coin
+    assert (
+        f"tldr, llama ({number(earned.loc['tldr'].to_numpy())})"
+        in said.split("less Random at Random's")[1].split("less")[0]
+    )
+    assert "for both, it ended above Random in reward and above Random in true utility." in said
+    assert "raise that difference in neither measure, established.**" in said
+    table.loc[(table["variant"] == "own step, coin") & (table["round"] == 1), "reward"] -= 9
+    table.to_csv(tmp_path / "fig22_own_step.csv", index=False)
+    said = fresh.sentence(tmp_path)
+    assert "for both, it ended below Random in reward and above Random in true utility." in said
+    assert "The oracle's labels raise that difference in reward.**" in said
 
 
 def test_how_far_the_policies_of_the_own_step_went_is_told_where_it_was_measured(tmp_path):
@@ -207,14 +235,16 @@ def test_the_own_step_of_one_seed_is_not_told(tmp_path):
 def test_the_announced_own_step_is_that_of_notebook_00():
     look, usual = (Study.open(name, "tiny", range(20)) for name in ("confirm_own_step", "confirm"))
     assert look.seeds == tuple(range(190, 210))
-    assert len(look.cells) == 16
+    assert len(look.cells) == 28
     for (task, model, variant, strategy), params in look.cells.items():
         assert strategy == VARIANTS[variant]
-        rate = 7e-4 if variant == "usual step" else 1e-3
+        rate = 7e-4 if variant.startswith("usual step") else 1e-3
         random = usual.cells[task, model, "usual", "random"]
         expected = replace(random, strategy=strategy, dpo=replace(random.dpo, learning_rate=rate))
         if variant.endswith("own prediction"):
             expected = replace(expected, oracle=replace(random.oracle, after_first="posterior"))
+        if variant.endswith("coin"):
+            expected = replace(expected, oracle=replace(random.oracle, after_first="coin"))
         assert params == expected
 
 

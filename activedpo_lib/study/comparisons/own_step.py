@@ -27,18 +27,24 @@ from activedpo_lib.study.wording import (
 )
 
 NAME = "fig22_own_step"
-# The variants of confirm_own_step.yaml: the two that are judged, and two beside them.
+# The variants of confirm_own_step.yaml: the two that are judged, and those beside them.
 USUAL, OWN = "usual step", "own step"
 SAME, PREDICTED = "own step, Random", "own step, own prediction"
+USUAL_COIN, OWN_COIN, SAME_COIN = (f"{variant}, coin" for variant in (USUAL, OWN, SAME))
 BESIDE = (  # what is not judged: a variant, what it is compared with, and both in words
     (OWN, SAME, "ActiveDPO at that step", "Random at that step"),
     (SAME, USUAL, "Random at that step", "Random at its own"),
     (OWN, PREDICTED, "ActiveDPO with the oracle's labels", "ActiveDPO with its own predictions"),
     (PREDICTED, USUAL, "ActiveDPO with its own predictions", "Random with the oracle's labels"),
+    (OWN_COIN, USUAL_COIN, "ActiveDPO with a coin's labels", "Random so labelled, at its own step"),
+    (OWN_COIN, SAME_COIN, "ActiveDPO with a coin's labels", "Random so labelled, at that step"),
 )
 NAMES = {
     USUAL: "Random at its own step", OWN: "ActiveDPO at its own", SAME: "Random at ActiveDPO's",
     PREDICTED: "ActiveDPO at its own, with its own predictions",
+    USUAL_COIN: "Random at its own step, with a coin's labels",
+    OWN_COIN: "ActiveDPO at its own, with a coin's labels",
+    SAME_COIN: "Random at ActiveDPO's, with a coin's labels",
 }  # fmt: skip
 
 
@@ -76,10 +82,43 @@ def _by_itself(table: pd.DataFrame) -> str:
     places = []
     for measure in known_measures(table):
         if cells := _variant(table, measure, PREDICTED, USUAL):
-            word = STANDS[sign(np.mean(list(cells.values()), axis=0))].removesuffix(" with")
+            word = STANDS[sign(_over_cells(cells))].removesuffix(" with")
             places.append(f"{word} in {WORDS[measure]}")
     head = "\nLabelled by its own predictions it ended, against Random at Random's step,"
     return f"{head} {joined(places)}." if places else ""
+
+
+def _by_a_coin(table: pd.DataFrame) -> str:
+    """Where it ends over all cells if a coin labels both, and where the oracle's labels raise that
+    difference; "" where it was not run.
+    """
+    places, raised = [], []
+    for measure in known_measures(table):
+        if coin := _variant(table, measure, OWN_COIN, USUAL_COIN):
+            word = STANDS[sign(_over_cells(coin))]
+            places.append(f"{word} Random in {WORDS[measure]}")
+            earned = _earned(table, measure, OWN, USUAL)
+            raised += [WORDS[measure]] * (sign(_over_cells(earned)) > 0)
+    if not places:
+        return ""
+    where = f"in {joined(raised)}" if raised else "in neither measure, established"
+    return (
+        "\nWith a coin's labels after the first round, for both, it ended "
+        f"{joined(places)}.\nThe oracle's labels raise that difference {where}."
+    )
+
+
+def _over_cells(cells: dict[str, np.ndarray]) -> np.ndarray:
+    return np.mean(list(cells.values()), axis=0)  # one number a seed
+
+
+def _earned(table: pd.DataFrame, measure: str, variant: str, against: str) -> dict:
+    """{"task, model": the difference of two variants with the oracle's labels, less the same with a
+    coin's for both, (seeds,)}: what labels after the first round earn of it.
+    """
+    coin = _variant(table, measure, f"{variant}, coin", f"{against}, coin")
+    oracle = _variant(table, measure, variant, against)
+    return {cell: oracle[cell] - own for cell, own in coin.items()}
 
 
 def told(folder: Path) -> list[str]:
@@ -103,6 +142,7 @@ def told(folder: Path) -> list[str]:
     parts += [_not_judged(table, measure) for measure in known_measures(table)]
     head = f"ActiveDPO at its own step size ({table['seed'].nunique()} seeds, corrected) ended "
     head += f"above Random at Random's in {_standing(table, found)}{_by_itself(table)}"
+    head += _by_a_coin(table)
     return [f"**{head}**", *parts, _moved(folder)]
 
 
@@ -122,13 +162,18 @@ def _moved(folder: Path) -> str:
 
 def _not_judged(table: pd.DataFrame, measure: str) -> str:
     """ActiveDPO and Random at the same, larger step; what that step does to Random; and what the
-    oracle's labels teach beyond the strategy's own predictions.
+    oracle's labels teach beyond the strategy's own predictions, and beyond a coin.
     """
     what = f"Not judged, uncorrected, {WORDS[measure]}"
     beside = [
         stands(cells, f"{what}: {who}", baseline)
         for variant, against, who, baseline in BESIDE
         if (cells := _variant(table, measure, variant, against))
+    ]
+    beside += [
+        stands(cells, f"{what}: ActiveDPO at its own step less {whom}", "that with a coin's labels")
+        for against, whom in ((USUAL, "Random at Random's"), (SAME, "Random at that step"))
+        if (cells := _earned(table, measure, OWN, against))
     ]
     return paragraphs(*beside)
 
