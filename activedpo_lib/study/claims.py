@@ -197,7 +197,7 @@ def in_short(folder: Path | str = COMMITTED) -> str:
     found = fresh.judged(saved_table(folder, "fig18_fresh_seeds"), ["reward"])
     helped = fresh.helped(found)
     told = [
-        f"{name_of(name)} gained {share(part)} of what one who knew every reward would gain"
+        f"{name_of(name)}'s gain over Random was {share(part)} of that of one who knew every reward"
         for name, part in fresh.parts_of_room(folder).items()
     ]
     head = f"**In short: choosing labels {helped} here.** On seeds that nobody had run, "
@@ -205,8 +205,8 @@ def in_short(folder: Path | str = COMMITTED) -> str:
     if not (own := own_step.standing(folder).replace("\n", " ")):
         return head
     return (
-        f"{head} ActiveDPO with a step size chosen for it ended above Random with one chosen for "
-        f"Random, in {own}"
+        f"{head} ActiveDPO and Random each at the step size chosen for it, ActiveDPO ended above "
+        f"Random in {own}"
     )
 
 

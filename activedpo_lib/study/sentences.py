@@ -20,7 +20,7 @@ from activedpo_lib.study.probing import by_size, picks
 from activedpo_lib.study.scarcity import controls
 from activedpo_lib.study.scarcity import sentences as scarcity
 from activedpo_lib.study.scarcity.numbers import share_of_room
-from activedpo_lib.study.statistics import effects, last_differences, last_round, saved_table
+from activedpo_lib.study.statistics import effects, last_differences, last_round, saved_table, sign
 from activedpo_lib.study.wording import (
     REWARD,
     compared,
@@ -142,9 +142,10 @@ def projection(folder: Path) -> str:
     shares = {f"{d} dimensions": f"{value:.3f}" for d, value in means.items()}
     if "chance" in quality:
         shares["a random batch"] = f"{quality['chance'].iloc[0]:.3f}"
-    count = counted(cells, 0, "other size or kind", "other sizes and kinds")
+    differ = sum(sign(values) != 0 for values in cells.values()) or "None"
+    head = f"{differ} of {len(cells)} other sizes and kinds was shown to differ from the default"
     return paragraphs(
-        headline(cells, f"{count} ended level with the default in reward."),
+        headline(cells, f"{head} in reward."),
         stands(cells, REWARD, "the default"),
         power_line(cells.values()),
         itemised(shares, f"Log-determinant of the {kind}'s picks, that of exact picks being 1"),

@@ -127,12 +127,14 @@ def what_was_picked(folder: Path) -> str:
 
 def when_it_pays(folder: Path) -> str:
     """Figure 12: ActiveDPO against Random, condition by condition."""
-    found = statistics.conditions(saved_table(folder, "fig12_when_it_pays"))
+    table = saved_table(folder, "fig12_when_it_pays")
+    found = statistics.conditions(table)
     last, mean = ({name: groups[at] for name, groups in found.items()} for at in (0, 1))
     above, below = (_count(last, wanted) for wanted in (1, -1))
     head = (
-        f"Of {len(last)} conditions, uncorrected, ActiveDPO ended above Random in {above}, below "
-        f"in {below}."
+        f"In {', '.join(table[['task', 'model']].iloc[0])}, {table['seed'].nunique()} seeds, "
+        f"uncorrected, ActiveDPO ended above Random in {above} of {len(last)} conditions, below in "
+        f"{below or 'none'}."
     )
     return paragraphs(
         headline(last, head),
@@ -153,11 +155,11 @@ def all_strategies(folder: Path) -> str:
     if (found["verdict"] == "one seed").all():
         return "**One seed: nothing is judged.**"
     winners = above_everywhere(found[found["when"] == WHENS[0]])
-    named = joined([wording.name_of(name) for name in winners]) if winners else "No strategy"
+    named = joined([wording.name_of(name) for name in winners]) if winners else "no strategy"
     both = "reward and true utility" if known else "reward"
     cells = found.groupby(["task", "model"]).ngroups
-    where = f"in {cells} of {cells} cells" if cells > 1 else "in the one cell"
-    head = f"**{named} ended above Random in {both}, {where}, corrected for all comparisons.\n"
+    where = f"each of {cells} cells" if cells > 1 else "the one cell"
+    head = f"**Above Random in {both}, in {where}, corrected for all comparisons: {named}.\n"
     head += f"{_over_cells(table, measures)}**"
     last = found[found["when"] == WHENS[0]]
     lines = [_corrected_line(own, *cell) for cell, own in _by_cell(last)]
@@ -172,7 +174,7 @@ def _over_cells(table: pd.DataFrame, measures: tuple[str, ...]) -> str:
     rows = pooled_verdicts(table, measures)
     above = rows["verdict"].eq("above Random").groupby(rows["strategy"], sort=False).all()
     names = [wording.name_of(str(name)) for name in above.index[above]]
-    return f"Over all cells at once: {joined(names) if names else 'none'}."
+    return f"In the mean over cells: {joined(names) if names else 'no strategy'}."
 
 
 def _by_cell(found: pd.DataFrame) -> Iterable[tuple[tuple, pd.DataFrame]]:
@@ -207,7 +209,7 @@ def _strategy_and_interval(row: dict) -> str:
 def _corrected_line(own: pd.DataFrame, measure: str, task: str, model: str) -> str:
     what = {"reward": "oracle reward (logits)", "utility": "true utility (utils)"}[measure]
     told = [(row["verdict"], _strategy_and_interval(row)) for row in own.to_dict("records")]
-    head = f"{task}, {model}, {what}, difference to Random, corrected verdict"
+    head = f"{task}, {model}, {what}, difference to Random, {wording.CORRECTED}"
     return wording.under_verdicts(head, told)
 
 

@@ -9,6 +9,7 @@ from activedpo_lib.study.drawing.plots import LABELS
 from activedpo_lib.study.statistics import sign
 
 REWARD = "Oracle reward after the last round (logits)"
+CORRECTED = "verdict corrected, ± not"
 WORDS = {1: "above", -1: "below", 0: "level with"}
 
 
@@ -121,10 +122,12 @@ def compared(values: np.ndarray, baseline: str, digits: int = 2) -> str:
 
 
 def under_verdicts(head: str, told: Iterable[tuple[str, str]]) -> str:
-    """A list, a line a verdict, under `head`; told: (verdict, what it is of) in their order."""
+    """A list, a line a corrected verdict, under `head`; told: (verdict, what it is of) in their
+    order. The ± beside them are not corrected: "level" would mean there that one holds zero.
+    """
     each: dict[str, list[str]] = {}
     for verdict, text in told:
-        each.setdefault(verdict, []).append(text)
+        each.setdefault("not established" if verdict == "level" else verdict, []).append(text)
     lines = [f"- {word[0].upper()}{word[1:]}: {'; '.join(own)}." for word, own in each.items()]
     return "\n".join([f"{head}:\n", *lines])
 

@@ -105,15 +105,15 @@ def test_the_detectable_difference_has_the_power_asked_for():
     assert pooled_deviation(groups) == pytest.approx(np.sqrt((2 + 24) / 3))
     least = detectable(pooled_deviation([groups[0]] * 2), 2)
     line = power_line([groups[0]] * 2, "reward")
-    assert f"With 2 seeds a difference of at least {least:.2g} in reward" in line
-    assert "80 % power" in line
+    assert f"With 2 seeds a true difference of {least:.2g} in reward" in line
+    assert "established in 80 % of repeats" in line
     assert "one seed" in power_line([np.array([1.0])])
 
 
 def test_a_corrected_line_has_the_power_at_the_corrected_level():
     groups = [np.array([0.1, 0.2, 0.6]), np.array([0.0, 0.3, 0.1])]
     line = power_line(groups, "reward", 88)
-    least = float(line.split("at least ")[1].split()[0])
+    least = float(line.split("difference of ")[1].split()[0])
     found = power_of(least, pooled_deviation(groups), 3, 0.05 / 88)
     assert found == pytest.approx(0.8, abs=0.03)  # two digits are printed
-    assert "corrected for 88 comparisons" in line
+    assert "88 comparisons" in line

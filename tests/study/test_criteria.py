@@ -97,6 +97,6 @@ def test_the_sentence_counts_them_and_tells_what_was_found_where_one_is_missed(f
     table = without_cost(criteria_table(runs(ROOMS, "strategy"), params, figures))
     assert len(table) == 6
     said = sentence(table)
-    assert "this one meets 5.\nNot met: labels a round; wanted at most 3 %" in said
+    assert "this one meets 5, judged by means.\nNot met: labels a round; wanted at most 3 %" in said
     assert "found 11.1%.**" in said
-    assert "this one meets 5.**" in sentence(table[table["met"]])
+    assert "this one meets 5, judged by means.**" in sentence(table[table["met"]])

@@ -219,7 +219,8 @@ def test_who_is_above_random_over_all_cells_is_so_in_every_measure(truth, who, t
     pd.DataFrame(rows).to_csv(tmp_path / "fig20_equal_kl.csv", index=False)
     said = kl_sentences.strategies_at_equal_kl(tmp_path)
     assert said.startswith(
-        "**At equal KL, over all cells, above Random in reward and true utility, corrected: " + who
+        "**At equal KL, over all cells, 3 seeds, above Random in reward and true utility, "
+        "corrected: " + who
     )
 
 

@@ -122,7 +122,7 @@ def test_the_finding_counts_corrected_verdicts_cell_by_cell(tmp_path):
     assert "k-center ended above Random in 1 of 2 cells in reward and 1 of 2 cells in true" in head
     assert "APO ended above Random in 2 of 2 cells in reward and 2 of 2 cells in true" in head
     assert "margin ended above Random in 0 of 2 cells in reward (below in 2)" in head
-    assert over.startswith("Mean over tasks and models, difference to Random, corrected")
+    assert over.startswith("Mean over tasks and models, difference to Random, verdict corrected")
     mean, half = interval(over_cells(table, "reward", "random")["apo"])
     assert f"APO, reward: {mean:+.2f} ± {half:.2f}, above Random" in text
 
@@ -178,14 +178,17 @@ def test_the_own_step_is_told_with_what_is_not_judged_beside_it(tmp_path):
     table = own_steps(range(8))
     table.to_csv(tmp_path / "fig22_own_step.csv", index=False)
     said = fresh.sentence(tmp_path)
-    assert "**ActiveDPO at its own step size (8 seeds, corrected) ended above Random at" in said
-    assert "in 1 of 2 cells in reward and 1 of 2 cells in true utility.\nAt that step" in said
-    assert "for both, uncorrected, it ended above Random in none of 2 cells in reward" in said
+    head = "**Each at its own step size (8 seeds, corrected), ActiveDPO ended above Random in 1 of"
+    assert head in said
+    assert "in 1 of 2 cells in reward and 1 of 2 cells in true utility.\nBoth at" in said
+    assert "'s step, uncorrected, it ended above Random in none of 2 cells in reward" in said
     unjudged = said.split("Not judged, uncorrected, reward: ")[1:]
     assert "Below Random at that step: tldr, llama (-8." in unjudged[0]
     assert "Above Random at its own: tldr, llama (+8." in unjudged[1]
-    assert "Above ActiveDPO with its own predictions: tldr, llama (+0." in unjudged[2]
-    assert "at Random's step, below in reward and below in true utility.\n" in said
+    assert "Above ActiveDPO with a predictor's labels: tldr, llama (+0." in unjudged[2]
+    assert (
+        "uncorrected, it ended below Random in reward and below Random in true utility.\n" in said
+    )
     assert "Below Random with the oracle's labels: tldr, llama (-0." in unjudged[3]
 
 
@@ -205,13 +208,13 @@ def test_what_the_oracle_earns_of_the_own_step_is_the_difference_less_that_with_
         f"tldr, llama ({number(earned.loc['tldr'].to_numpy())})"
         in said.split("less Random at Random's")[1].split("less")[0]
     )
-    assert "for both, it ended above Random in reward and above Random in true utility." in said
-    assert "raise that difference in neither measure, established.**" in said
+    assert "uncorrected, it ended above Random in reward and above Random in true utility." in said
+    assert "that difference is larger, established in neither measure.**" in said
     table.loc[(table["variant"] == "own step, coin") & (table["round"] == 1), "reward"] -= 9
     table.to_csv(tmp_path / "fig22_own_step.csv", index=False)
     said = fresh.sentence(tmp_path)
-    assert "for both, it ended below Random in reward and above Random in true utility." in said
-    assert "The oracle's labels raise that difference in reward.**" in said
+    assert "uncorrected, it ended below Random in reward and above Random in true utility." in said
+    assert "that difference is larger, established only in reward.**" in said
 
 
 def test_how_far_the_policies_of_the_own_step_went_is_told_where_it_was_measured(tmp_path):
@@ -277,11 +280,11 @@ def test_the_record_names_the_seeds_of_every_look(tmp_path):
 @pytest.mark.parametrize(
     ("verdicts", "said"),
     [
-        ({"a": ["above", "level"], "b": ["level", "level"]}, "helps"),
+        ({"a": ["above", "level"], "b": ["level", "level"]}, "can help"),
         ({"a": ["level", "level"]}, "was not shown to help"),
         ({"a": ["above", "below"]}, "helps in some places and harms in others"),
         ({"a": ["below", "level"]}, "was not shown to help"),
-        ({"a": ["above", "below"], "b": ["above", "level"]}, "helps"),
+        ({"a": ["above", "below"], "b": ["above", "level"]}, "can help"),
     ],
 )
 def test_whether_choosing_helps_is_asked_of_every_strategy(verdicts, said):

@@ -27,6 +27,7 @@ from activedpo_lib.study.scarcity.numbers import share_of_room
 from activedpo_lib.study.statistics import last_differences, saved_table
 from activedpo_lib.study.studies import Study
 from activedpo_lib.study.wording import (
+    CORRECTED,
     REWARD,
     itemised,
     joined,
@@ -93,7 +94,7 @@ def helped(found: pd.DataFrame) -> str:
         set(found["strategy"][found["verdict"] == f"{w} Random"]) for w in ("above", "below")
     )
     if above - below:
-        return "helps"
+        return "can help"
     return "was not shown to help" if not above else "helps in some places and harms in others"
 
 
@@ -151,5 +152,5 @@ def _over_all_cells(table: pd.DataFrame, measures: Sequence[str]) -> str:
         )
         for row in rows
     }
-    what = "Mean over tasks and models, difference to Random, corrected"
+    what = f"Mean over tasks and models, difference to Random, {CORRECTED}"
     return paragraphs(itemised(found, what), *power_lines(table, measures))

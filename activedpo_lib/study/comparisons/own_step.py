@@ -14,8 +14,8 @@ from activedpo_lib.study.comparisons.corrected import (
     known_measures,
 )
 from activedpo_lib.study.statistics import last_differences, saved_seeds, sign
-from activedpo_lib.study.wording import WORDS as STANDS
 from activedpo_lib.study.wording import (
+    CORRECTED,
     amount,
     counted,
     itemised,
@@ -25,6 +25,7 @@ from activedpo_lib.study.wording import (
     under_verdicts,
     with_half,
 )
+from activedpo_lib.study.wording import WORDS as STANDS
 
 NAME = "fig22_own_step"
 # The variants of confirm_own_step.yaml: the two that are judged, and those beside them.
@@ -34,14 +35,14 @@ USUAL_COIN, OWN_COIN, SAME_COIN = (f"{variant}, coin" for variant in (USUAL, OWN
 BESIDE = (  # what is not judged: a variant, what it is compared with, and both in words
     (OWN, SAME, "ActiveDPO at that step", "Random at that step"),
     (SAME, USUAL, "Random at that step", "Random at its own"),
-    (OWN, PREDICTED, "ActiveDPO with the oracle's labels", "ActiveDPO with its own predictions"),
-    (PREDICTED, USUAL, "ActiveDPO with its own predictions", "Random with the oracle's labels"),
+    (OWN, PREDICTED, "ActiveDPO with the oracle's labels", "ActiveDPO with a predictor's labels"),
+    (PREDICTED, USUAL, "ActiveDPO with a predictor's labels", "Random with the oracle's labels"),
     (OWN_COIN, USUAL_COIN, "ActiveDPO with a coin's labels", "Random so labelled, at its own step"),
     (OWN_COIN, SAME_COIN, "ActiveDPO with a coin's labels", "Random so labelled, at that step"),
 )
 NAMES = {
     USUAL: "Random at its own step", OWN: "ActiveDPO at its own", SAME: "Random at ActiveDPO's",
-    PREDICTED: "ActiveDPO at its own, with its own predictions",
+    PREDICTED: "ActiveDPO at its own, with a predictor's labels",
     USUAL_COIN: "Random at its own step, with a coin's labels",
     OWN_COIN: "ActiveDPO at its own, with a coin's labels",
     SAME_COIN: "Random at ActiveDPO's, with a coin's labels",
@@ -59,7 +60,7 @@ def judged(results: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
 
 
 def standing(folder: Path) -> str:
-    """ "3 of 4 cells in reward and 1 of 4 cells in true utility. At that step for both ...": where
+    """ "3 of 4 cells in reward and 1 of 4 cells in true utility. Both at ...": where
     ActiveDPO at its own step is above Random at Random's, then above Random at the same one, on a
     line of its own, where that was run; "" not run, or one seed.
     """
@@ -73,18 +74,19 @@ def _standing(table: pd.DataFrame, found: pd.DataFrame) -> str:
         for measure in known_measures(table)
         if (cells := _variant(table, measure, OWN, SAME))
     ]
-    same = "\nAt that step for both, uncorrected, it ended above Random in"
+    same = "\nBoth at ActiveDPO's step, uncorrected, it ended above Random in"
     return f"{cells_above(found)}." + (f"{same} {joined(told)}." if told else "")
 
 
 def _by_itself(table: pd.DataFrame) -> str:
-    """Where it ends over all cells with labels of its own predictions; "" where it was not run."""
+    """Where it ends over all cells with a predictor's labels, against Random with the oracle's; ""
+    where it was not run.
+    """
     places = []
     for measure in known_measures(table):
         if cells := _variant(table, measure, PREDICTED, USUAL):
-            word = STANDS[sign(_over_cells(cells))].removesuffix(" with")
-            places.append(f"{word} in {WORDS[measure]}")
-    head = "\nLabelled by its own predictions it ended, against Random at Random's step,"
+            places.append(f"{STANDS[sign(_over_cells(cells))]} Random in {WORDS[measure]}")
+    head = "\nWith a predictor's labels, over all cells, uncorrected, it ended"
     return f"{head} {joined(places)}." if places else ""
 
 
@@ -95,16 +97,15 @@ def _by_a_coin(table: pd.DataFrame) -> str:
     places, raised = [], []
     for measure in known_measures(table):
         if coin := _variant(table, measure, OWN_COIN, USUAL_COIN):
-            word = STANDS[sign(_over_cells(coin))]
-            places.append(f"{word} Random in {WORDS[measure]}")
+            places.append(f"{STANDS[sign(_over_cells(coin))]} Random in {WORDS[measure]}")
             earned = _earned(table, measure, OWN, USUAL)
             raised += [WORDS[measure]] * (sign(_over_cells(earned)) > 0)
     if not places:
         return ""
-    where = f"in {joined(raised)}" if raised else "in neither measure, established"
+    where = f"only in {joined(raised)}" if raised else "in neither measure"
     return (
-        "\nWith a coin's labels after the first round, for both, it ended "
-        f"{joined(places)}.\nThe oracle's labels raise that difference {where}."
+        f"\nWith a coin's labels for both, over all cells, uncorrected, it ended {joined(places)}."
+        f"\nWith the oracle's labels that difference is larger, established {where}."
     )
 
 
@@ -138,10 +139,10 @@ def told(folder: Path) -> list[str]:
             )
             for row in own.to_dict("records")
         ]
-        parts.append(under_verdicts(f"{what}, corrected verdict", verdicts))
+        parts.append(under_verdicts(f"{what}, {CORRECTED}", verdicts))
     parts += [_not_judged(table, measure) for measure in known_measures(table)]
-    head = f"ActiveDPO at its own step size ({table['seed'].nunique()} seeds, corrected) ended "
-    head += f"above Random at Random's in {_standing(table, found)}{_by_itself(table)}"
+    head = f"Each at its own step size ({table['seed'].nunique()} seeds, corrected), ActiveDPO "
+    head += f"ended above Random in {_standing(table, found)}{_by_itself(table)}"
     head += _by_a_coin(table)
     return [f"**{head}**", *parts, _moved(folder)]
 
@@ -166,12 +167,16 @@ def _not_judged(table: pd.DataFrame, measure: str) -> str:
     """
     what = f"Not judged, uncorrected, {WORDS[measure]}"
     beside = [
-        stands(cells, f"{what}: {who}", baseline)
+        stands(cells | {"over all cells": _over_cells(cells)}, f"{what}: {who}", baseline)
         for variant, against, who, baseline in BESIDE
         if (cells := _variant(table, measure, variant, against))
     ]
     beside += [
-        stands(cells, f"{what}: ActiveDPO at its own step less {whom}", "that with a coin's labels")
+        stands(
+            cells | {"over all cells": _over_cells(cells)},
+            f"{what}: ActiveDPO at its own step less {whom}",
+            "that with a coin's labels",
+        )
         for against, whom in ((USUAL, "Random at Random's"), (SAME, "Random at that step"))
         if (cells := _earned(table, measure, OWN, against))
     ]

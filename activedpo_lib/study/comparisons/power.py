@@ -49,12 +49,12 @@ def power_line(groups: Iterable[np.ndarray], what: str = "reward", comparisons: 
     comparisons: those that a verdict is corrected for.
     """
     own = list(groups)
-    seeds = min(len(values) for values in own)
+    seeds, most = (pick(len(values) for values in own) for pick in (min, max))
     least = detectable(pooled_deviation(own), seeds, level=LEVEL / comparisons)
     if np.isnan(least):
-        return "With one seed no difference could have been seen."
-    many = "one comparison" if comparisons == 1 else f"corrected for {comparisons} comparisons"
+        return "With one seed no difference can be established."
+    many = "one comparison" if comparisons == 1 else f"{comparisons} comparisons"
     return (
-        f"With {seeds} seeds a difference of at least {least:.2g} in {what} could have been seen "
-        f"({POWER:.0%} power, paired t at {LEVEL:.0%}, {many})."
+        f"With {seeds}{f' to {most}' * (most > seeds)} seeds a true difference of {least:.2g} in "
+        f"{what} would be established in {POWER:.0%} of repeats (paired t at {LEVEL:.0%}, {many})."
     ).replace("%", " %")

@@ -24,7 +24,7 @@ from activedpo_lib.study.wording import (
 )
 
 OWN, COIN, ORACLE, LARGER = "own prediction", "coin", "oracle", "step x2"
-WHO = {ORACLE: "the oracle's labels", OWN: "its own predictions", COIN: "a coin's labels"}
+WHO = {ORACLE: "the oracle's labels", OWN: "a predictor's labels", COIN: "a coin's labels"}
 MEAN = "after the last round, mean over tasks and models, uncorrected"
 Cells = dict[str, np.ndarray]
 
@@ -39,14 +39,14 @@ def is_it_the_labels(folder: Path) -> str:
         return paragraphs(head, *at_equal_kl(folder), *moved(folder), longer.sentence(folder))
     taught = _taught(table)
     head = (
-        f"The oracle's labels end above a predictor fitted on the labels so far, for "
+        "The oracle's labels gave more reward than a predictor's, over all cells, uncorrected, for "
         f"{counted(taught, 1, 'strategy', 'strategies')} ({joined(list(taught))}).{_kept(table)}"
     )
     equal = at_equal_kl(folder)
     return paragraphs(
         headline(taught, head),
         *equal[:1],
-        stands(taught, f"The oracle's labels, reward {MEAN}", "own predictions"),
+        stands(taught, f"The oracle's labels, reward {MEAN}", "a predictor's labels"),
         power_line(taught.values(), "what the oracle's labels add"),
         *_over_random(table),
         *_cells(table),
@@ -57,7 +57,7 @@ def is_it_the_labels(folder: Path) -> str:
 
 
 def _taught(table: pd.DataFrame) -> Cells:
-    """{strategy: what the oracle's labels add to its own predictions, (seeds,)}: one number a seed,
+    """{strategy: what the oracle's labels add to a predictor's, (seeds,)}: one number a seed,
     the mean over tasks and models, which share it.
     """
     return {
@@ -87,8 +87,9 @@ def _kept(table: pd.DataFrame) -> str:
         return ""
     earned = {measure: _earned(table, measure) for measure in coin}
     return (
-        f"\nWith a coin's labels after the first round, above Random so labelled: {_who(coin)}."
-        f"\nThe oracle's labels raise that difference to Random for: {_who(earned)}."
+        f"\nWhere a coin labels both after the first round, above Random: {_who(coin)}."
+        "\nWith the oracle's labels that difference is larger, established only for: "
+        f"{_who(earned)}."
     )
 
 
@@ -100,7 +101,7 @@ def _who(found: dict[str, Cells]) -> str:
             if sign(values) > 0:
                 where.setdefault(who, []).append(WORDS[measure])
     told = [f"{who} in {joined(measures)}" for who, measures in where.items()]
-    return "; ".join(told) or "none, established"
+    return "; ".join(told) or "none"
 
 
 def _earned(table: pd.DataFrame, measure: str) -> Cells:
@@ -139,7 +140,7 @@ def _cells(table: pd.DataFrame) -> Iterator[str]:
     """Task by task and model by model: what each loses with other answers."""
     for strategy, own in table.groupby("strategy", sort=False):
         found = gains(own, "variant")
-        for what, variant in (("its own predictions", OWN), ("a coin", COIN)):
+        for what, variant in (("a predictor", OWN), ("a coin", COIN)):
             cells = {name(c): -v for c, v in lost(found, variant, ORACLE).items()}
             label = f"{name_of(str(strategy))} labelled by {what} after the first round"
             yield stands(cells, label, "the oracle's labels")

@@ -41,7 +41,7 @@ def sentence(table: pd.DataFrame) -> str:
     missed = table[~table["met"]].to_dict("records")
     lines = [
         f"Of {len(table)} criteria that a laboratory should meet, this one meets "
-        f"{len(table) - len(missed)}."
+        f"{len(table) - len(missed)}, judged by means."
     ]
     for row in missed:
         what = row["criterion"].split(": ")[1]
@@ -100,7 +100,7 @@ def _of_room(rooms: pd.DataFrame) -> Iterator[Row]:
     told = joined([plain(width, 1) for width in widths])
     met = all(width >= HALF_WIDTHS for width in widths)
     wanted = f"at least {HALF_WIDTHS}"
-    yield "room: half-widths by which full knowledge is above Random", wanted, told, met
+    yield "room: full knowledge's gain over Random, divided by its ±", wanted, told, met
 
 
 def _of_random(rooms: pd.DataFrame, figures: Path | str) -> pd.DataFrame:

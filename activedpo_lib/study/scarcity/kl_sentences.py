@@ -13,8 +13,16 @@ from activedpo_lib.study.comparisons.corrected import corrected_verdict, holm, p
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.scarcity.equal_kl import PLACEBO, by_cell, less_placebo, over_cells
 from activedpo_lib.study.statistics import saved_seeds, saved_table, sign
+from activedpo_lib.study.wording import (
+    CORRECTED,
+    joined,
+    name_of,
+    number,
+    paragraphs,
+    stands,
+    under_verdicts,
+)
 from activedpo_lib.study.wording import WORDS as STANDS
-from activedpo_lib.study.wording import joined, name_of, number, paragraphs, stands, under_verdicts
 
 WORDS = KNOWN | {"agreement": "agreement with people"}  # a replay's
 NOT_JUDGED = "not judged: Random did not go so far"
@@ -85,7 +93,7 @@ def _verdicts(cells: dict[str, tuple[np.ndarray, str]], what: str, seeds: int) -
     for name, (values, verdict) in cells.items():
         few = f", {len(values)} of {seeds} seeds" if len(values) < seeds else ""
         told.append((verdict, f"{name} ({number(values)}{few})" if len(values) > 1 else name))
-    return under_verdicts(f"{what}, difference to Random, corrected verdict", told)
+    return under_verdicts(f"{what}, difference to Random, {CORRECTED}", told)
 
 
 def _placebo(table: pd.DataFrame, variant: str) -> Iterator[str]:
@@ -173,7 +181,8 @@ def strategies_at_equal_kl(folder: Path) -> str:
     both = [name for name in cells if all(name in names for names in above)]
     who = joined(both) if both else "no strategy"
     where = joined([WORDS[measure] for measure in measures])
-    head = f"At equal KL, over all cells, above Random in {where}, corrected: {who}."
+    seeds = table["seed"].nunique()
+    head = f"At equal KL, over all cells, {seeds} seeds, above Random in {where}, corrected: {who}."
     if both and PLACEBO in set(table["strategy"]):
         kept = [name for name in both if all(name in names for names in beyond)]
         head += f"\nAbove the placebo too, uncorrected: {joined(kept) if kept else 'none of them'}."

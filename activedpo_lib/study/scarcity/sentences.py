@@ -32,11 +32,11 @@ def elasticity(folder: Path) -> str:
     table = saved_table(folder, "fig15_label_elasticity")
     found = gains(table, "variant")
     cost, shares = lost(found, HALF, USUAL), share_lost(found, HALF, USUAL)
-    known = [value for value in shares.values() if value == value] or [0.0]
-    ends = joined(list(dict.fromkeys((share(min(known)), share(max(known))))))
+    # NaN where nothing was gained
+    known = [f"{share(value)} ({name(cell)})" for cell, value in shares.items() if value == value]
     head = (
-        f"With half the labels, at equal steps, Random lost {ends} of its gain, established in "
-        f"{counted(cost, 1, 'cell')} (asked: {joined([name(cell) for cell in cost])})."
+        f"With half the labels, at equal steps, Random lost {joined(known or ['no part'])} of its "
+        f"gain, established in {counted(cost, 1, 'cell')}."
     )
     parts = {HALF: "Lost with half the labels at equal optimiser steps"}
     if OWN in set(table["variant"]):  # a replay has none
@@ -61,7 +61,10 @@ def _of_the_gain(found: Mapping[tuple, np.ndarray], variant: str) -> dict[str, s
 def _best_steps(table: pd.DataFrame) -> Iterator[str]:
     """Measured on the figures' draw, where nothing was chosen by it."""
     steps = last_round(table[table["variant"].isin(STEPS)])
-    for measure, what in ((measure_of(table), "mean"), ("utility", "mean true utility")):
+    for measure, what in (
+        (measure_of(table), f"mean {measure_of(table)}"),
+        ("utility", "mean true utility"),
+    ):
         if measure in steps and steps[measure].notna().all():
             means = steps.groupby(["task", "model", "variant"], sort=False)[measure].mean()
             cells = dict.fromkeys((t, m) for t, m, _ in means.index)
@@ -80,8 +83,8 @@ def the_room(folder: Path) -> str:
     found = {name(cell): values for cell, values in room(table).items()}
     means = [f"{plain(values.mean())} ({cell})" for cell, values in found.items()]
     head = (
-        f"One who knew every reward ended above Random in {counted(found, 1, 'cell')}.\nThe "
-        f"mean room, in logits: {joined(means)}."
+        "One who knew every reward, picking by the better of two rules, ended above Random in "
+        f"{counted(found, 1, 'cell')}.\nThe mean room, in logits: {joined(means)}."
     )
     parts = [headline(found, head), stands(found, "Full knowledge, after the last round", "Random")]
     if "utility" in table and table["utility"].notna().all():
