@@ -1,6 +1,7 @@
 # The jobs of one profile: each is a notebook run by the strict papermill wrapper. `make figures` runs this.
 # The executed notebook is a log, never an output: a failed job's outputs are deleted, its log is kept.
 import functools
+import shlex
 import sys
 from glob import glob
 
@@ -30,9 +31,10 @@ STUDY_CODE = sorted(glob("activedpo_lib/study/**/*.py", recursive=True))
 KNOWN = cell(None, None).task.source == "world"  # only there is the truth known
 # Cards that a job needs: one a process of its runs, where this machine has any or the profile asks a cluster for them.
 CARDS = cell(None, None).processes if GRID.gpu or cards() else 0
-EXECUTE = f"{sys.executable} -m activedpo_lib.batch.execute --gpus {CARDS} --jobs-per-gpu {GRID.jobs_per_gpu}"
+EXECUTE = f"{shlex.quote(sys.executable)} -m activedpo_lib.batch.execute --gpus {CARDS} --jobs-per-gpu {GRID.jobs_per_gpu}"
 # Notebooks run in notebooks/, so their paths start from there.
-SHARED = f"-p profile {PROFILE} -p root ../{RUNS}"
+SHARED = f"-p profile {shlex.quote(PROFILE)} -p root {shlex.quote(f'../{RUNS}')}"
+INTO = f"-p figures {shlex.quote(f'../{FIGURES}')}"
 
 
 def depends_on(*parts):
@@ -70,17 +72,23 @@ STUDIES = {
 }
 if KNOWN:
     STUDIES["13_proposition_1"] = (["proposition"], ["fig6_proposition_1", "fig6_proposition_1_beyond"], 3)
-# What a notebook draws or tells of another's figure: the room, what half the labels cost, Random's runs. They start before all others.
+# What a notebook draws or tells of another's figure: the room, what half the labels cost, a run's seconds. They start before all others.
 READS = {
+    "07_room": ["fig15_label_elasticity"],
+    "15_costs": ["fig1_reward"],
     "18_when_does_it_pay": ["fig16_room"],
     "19_all_strategies": ["fig16_room"],
-    "07_room": ["fig15_label_elasticity", "fig1_reward"],
+    "25_fresh_seeds": ["fig16_room"],
 }
 # With targets of their own: `make fresh` and `make scale`.
 ALONE = {
     "25_fresh_seeds": (["confirm", "confirm_truth", "confirm_equal_kl", "confirm_own_step", "equal_kl"], ["fig18_fresh_seeds", "fig22_own_step"], 12),
     "26_model_size": (["scale_tuning", "scale"], ["fig19_model_size"], 240),
 }
+# Figure 1 has the room as a line wherever the studies are made; `make figures` alone does not make them.
+ROOM = [f"{FIGURES}/fig16_room.csv"] if config.get("studies") else []
+
+
 def study_key(names):
     """A hash of the parameters of every run of these studies, and of the library's code."""
     digests = [load_study(name, PROFILE).digests() for name in names]
@@ -109,13 +117,14 @@ for notebook, (names, figures, minutes) in sorted((STUDIES | ALONE).items()):
             STUDY_CODE,
             [f"{RUNS}/tables/{which}_{task}_{GRID.models[-1]}.csv" for which in ("activedpo", "baselines") for task in GRID.tasks],
             [f"{FIGURES}/{figure}.csv" for figure in READS.get(notebook, [])],
+            [f"{RUNS}/tables/baselines_{task}_{model}.csv" for task in GRID.tasks for model in GRID.models if notebook == "07_room"],
         output: [f"{FIGURES}/{figure}.csv" for figure in figures]
         priority: 500 if set(figures) & {own for read in READS.values() for own in read} else minutes
         log: f"{RUNS}/notebooks/{notebook}.ipynb"
         params:
             key=study_key(names),
         resources: gpu=CARDS
-        shell: f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p seeds '{SEEDS}' -p figures ../{FIGURES}"
+        shell: f"{EXECUTE} {{input[0]:q}} {{log:q}} {SHARED} -p seeds '{SEEDS}' {INTO}"
 
 
 rule world:
@@ -123,7 +132,7 @@ rule world:
     output: f"{RUNS}/tables/world.csv"
     log: f"{RUNS}/notebooks/00_world.ipynb"
     params: source_digest()
-    shell: f"{EXECUTE} {{input[0]}} {{log}} -p table ../{{output}}"
+    shell: f"{EXECUTE} {{input[0]:q}} {{log:q}} -p table ../{{output:q}}"
 
 
 rule tour:
@@ -132,7 +141,7 @@ rule tour:
     log: f"{RUNS}/notebooks/01_tour.ipynb"
     params: depends_on()
     resources: gpu=CARDS
-    shell: f"{EXECUTE} {{input}} {{log}} {SHARED} -p table ../{{output}}"
+    shell: f"{EXECUTE} {{input:q}} {{log:q}} {SHARED} -p table ../{{output:q}}"
 
 
 rule oracle:
@@ -142,7 +151,7 @@ rule oracle:
     params: depends_on("task", "model", "oracle")
     priority: 1000
     resources: gpu=CARDS
-    shell: f"{EXECUTE} {{input}} {{log}} {SHARED} -p task {{wildcards.task}} -p table ../{{output}}"
+    shell: f"{EXECUTE} {{input:q}} {{log:q}} {SHARED} -p task {{wildcards.task}} -p table ../{{output:q}}"
 
 
 # Notebook 24's figure, without the sliders that need a kernel.
@@ -155,7 +164,7 @@ rule the_pool_seen:
     log: f"{RUNS}/notebooks/24_the_pool_seen.ipynb"
     params: depends_on()
     resources: gpu=CARDS
-    shell: f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p live False -p table ../{{output}}"
+    shell: f"{EXECUTE} {{input[0]:q}} {{log:q}} {SHARED} -p live False -p table ../{{output:q}}"
 
 
 # Notebook 23 with the built-in human in the person's place.
@@ -170,8 +179,8 @@ rule be_the_oracle:
     params: depends_on()
     resources: gpu=CARDS
     shell:
-        f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p labeller 'built-in human'"
-        f" -p answers {RUNS}/answers.sqlite -p table ../{{output}}"
+        f"{EXECUTE} {{input[0]:q}} {{log:q}} {SHARED} -p labeller 'built-in human'"
+        f" -p answers {shlex.quote(f'{RUNS}/answers.sqlite')} -p table ../{{output:q}}"
 
 
 rule sft:
@@ -182,8 +191,8 @@ rule sft:
     priority: 1000
     resources: gpu=CARDS
     shell:
-        f"{EXECUTE} {{input}} {{log}} {SHARED} -p task {{wildcards.task}} -p model {{wildcards.model}}"
-        f" -p seeds '{SEEDS}' -p table ../{{output}}"
+        f"{EXECUTE} {{input:q}} {{log:q}} {SHARED} -p task {{wildcards.task}} -p model {{wildcards.model}}"
+        f" -p seeds '{SEEDS}' -p table ../{{output:q}}"
 
 
 rule activedpo:
@@ -197,8 +206,8 @@ rule activedpo:
     params: depends_on()
     resources: gpu=CARDS
     shell:
-        f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p task {{wildcards.task}} -p model {{wildcards.model}}"
-        f" -p seeds '{SEEDS}' -p table ../{{output}}"
+        f"{EXECUTE} {{input[0]:q}} {{log:q}} {SHARED} -p task {{wildcards.task}} -p model {{wildcards.model}}"
+        f" -p seeds '{SEEDS}' -p table ../{{output:q}}"
 
 
 rule baselines:
@@ -212,8 +221,8 @@ rule baselines:
     priority: 500
     resources: gpu=CARDS
     shell:
-        f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p task {{wildcards.task}} -p model {{wildcards.model}}"
-        f" -p strategies '{BASELINES}' -p seeds '{SEEDS}' -p table ../{{output}}"
+        f"{EXECUTE} {{input[0]:q}} {{log:q}} {SHARED} -p task {{wildcards.task}} -p model {{wildcards.model}}"
+        f" -p strategies '{BASELINES}' -p seeds '{SEEDS}' -p table ../{{output:q}}"
 
 
 rule over_optimisation:
@@ -226,13 +235,14 @@ rule over_optimisation:
     priority: 600  # a minute long: before what takes seconds, or one core waits for it at the end
     params: depends_on()
     resources: gpu=CARDS
-    shell: f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p seeds '{SEEDS[:3]}' -p table ../{{output}}"
+    shell: f"{EXECUTE} {{input[0]:q}} {{log:q}} {SHARED} -p seeds '{SEEDS[:3]}' -p table ../{{output:q}}"
 
 
 rule main_results:
     input:
         "notebooks/08_main_results.ipynb",
         STUDY_CODE,
+        ROOM,
         expand(
             f"{RUNS}/tables/{{which}}_{{task}}_{{model}}.csv",
             which=["activedpo", "baselines"], task=GRID.tasks, model=GRID.models,
@@ -242,4 +252,4 @@ rule main_results:
         f"{FIGURES}/fig5_win_rate.csv",
     priority: 500
     log: f"{RUNS}/notebooks/08_main_results.ipynb"
-    shell: f"{EXECUTE} {{input[0]}} {{log}} {SHARED} -p figures ../{FIGURES}"
+    shell: f"{EXECUTE} {{input[0]:q}} {{log:q}} {SHARED} {INTO}"

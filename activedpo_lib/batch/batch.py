@@ -36,6 +36,12 @@ def check(profile: str, read: bool = True) -> Grid:
         for model in grid.models:
             for strategy in grid.strategies:
                 params = load_params(profile, task, model, strategy)
+        if params.replay:
+            raise ParamsError(
+                "replay true: a batch's figures compare the oracle's rewards, and people's answers "
+                "have none; run notebooks 06, 07 and 21 with this profile, one by one, by "
+                "`python -m activedpo_lib.batch.execute`, or set replay to false"
+            )
         if params.oracle.kind == "human":
             raise ParamsError(
                 "oracle.kind human: a batch has no person to ask; label in notebook 23, or set "

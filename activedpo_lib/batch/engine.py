@@ -35,7 +35,8 @@ def engine_command(
     command += ["--rerun-incomplete", "--keep-going", "--nolock", "--quiet", "host", "reason"]
     command += ["--resources", f"gpu={card_jobs}"] if card_jobs else []
     command += ["--workflow-profile", cluster or "none"]
-    return [*command, "--config", f"profile={profile}", f"seeds={seeds}"]
+    studies = ["studies=1"] if target == "all_figures" else []
+    return [*command, "--config", f"profile={profile}", f"seeds={seeds}", *studies]
 
 
 def follow_engine(command: list[str], log: Path, screen: Screen | None = None) -> bool:

@@ -15,8 +15,10 @@ from activedpo_lib.batch import arguments
 from activedpo_lib.batch.engine import figures_folder, runs_folder
 from activedpo_lib.batch.jobs import batch_jobs
 from activedpo_lib.store import HOME, read_json, source_digest, write_table
+from activedpo_lib.study.studies import FIGURES
 
 COMMITTED = Path("figures")
+ALONE = ("25_fresh_seeds", "26_model_size")  # notebooks of other targets than `make all-figures`
 CELL = ["task", "model", "strategy"]
 
 
@@ -65,7 +67,8 @@ def write_beside(runs: Path) -> Path:
 
 def renew(seeds: int) -> list[str]:
     """Copy the figures, tables and records of the finished batch of the committed profile over the
-    committed ones. Returns their names; BadArgument where a job is not done.
+    committed ones; those that have a target of their own stay, whatever was tried of them. Returns
+    their names; BadArgument where a job is not done.
     """
     profile = committed_record()["profile"]
     missing = [job.rule for job in batch_jobs(profile, seeds, True) if job.state != "done"]
@@ -75,10 +78,11 @@ def renew(seeds: int) -> list[str]:
             f"notebooks are not done ({', '.join(sorted(missing))}); run `make all-figures "
             f"SEEDS={seeds}` first"
         )
+    alone = tuple(name for notebook in ALONE for name in FIGURES[notebook])
     files = [
         path
         for path in sorted((HOME / figures_folder(profile)).iterdir())
-        if path.suffix in (".csv", ".svg", ".json")
+        if path.suffix in (".csv", ".svg", ".json") and not path.name.startswith(alone)
     ]
     for path in files:
         shutil.copyfile(path, HOME / COMMITTED / path.name)

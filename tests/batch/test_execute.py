@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,29 @@ def test_every_jobs_command_is_one_that_its_notebook_takes():
         book = next(word for word in words if word.startswith("notebooks/"))
         at = [i for i, word in enumerate(words) if word == "-p"]
         checked(HOME / book, {words[i + 1]: yaml.safe_load(words[i + 2]) for i in at})
+
+
+def test_a_profile_in_a_folder_with_a_space_stays_one_word(tmp_path):
+    profile = tmp_path / "my folder" / "own.yaml"
+    profile.parent.mkdir()
+    shutil.copyfile(HOME / "params" / "smoke.yaml", profile)
+    command = [*engine_command(str(profile), 2, "1"), "--dry-run", "--printshellcmds"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    started = [shlex.split(line) for line in told.splitlines() if "batch.execute" in line]
+    asked = [words[words.index("profile") + 1] for words in started if "profile" in words]
+    assert len(asked) > 3
+    assert set(asked) == {str(profile)}
+
+
+def test_figure_1_waits_for_the_room_where_the_studies_are_made():
+    """Else a clean batch would draw Figure 1 without it, and nothing would draw it again."""
+    read = {}
+    for target in ("all", "all_figures"):
+        command = [*engine_command("smoke", 2, "1", target=target), "--dry-run", "--forceall"]
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        (job,) = re.findall(r"rule main_results:\n +input: (.+)\n", told)
+        read[target] = "fig16_room.csv" in job
+    assert read == {"all": False, "all_figures": True}
 
 
 def test_a_rules_command_reads_no_name_that_a_loop_moves_on():

@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 
 from activedpo_lib.batch import jobs, plan, reference, verify
+from activedpo_lib.batch.batch import check
 from activedpo_lib.batch.engine import engine_command
 from activedpo_lib.batch.execute import main as execute
 from activedpo_lib.batch.progress import error_of
-from activedpo_lib.params import load_params
+from activedpo_lib.params import ParamsError, load_params
 from activedpo_lib.runs.launch import run_rounds
 from activedpo_lib.store import HOME, write_json, write_table
 from activedpo_lib.study import run_costs
@@ -42,6 +43,13 @@ def test_the_plan_warns_once_of_a_batch_that_leaves_little_to_choose_from():
     assert len(found) == 1
     assert "labels a round are" in found[0]
     assert not plan.scarcity_warning(load_params("paper"))
+
+
+def test_a_batch_of_a_replay_is_an_error_that_names_the_notebooks_that_take_it(tmp_path):
+    profile = tmp_path / "replayed.yaml"
+    profile.write_text((HOME / "params" / "smoke.yaml").read_text() + "\nreplay: true\n")
+    with pytest.raises(ParamsError, match="run notebooks 06, 07 and 21 with this profile"):
+        check(str(profile))
 
 
 def test_the_papers_plan_needs_neither_data_nor_models():
@@ -160,7 +168,8 @@ def test_a_users_last_round_stands_beside_the_committed_one():
 
 def test_the_reference_is_renewed_only_from_a_finished_batch(tmp_path, monkeypatch, capsys):
     committed_copy(tmp_path, monkeypatch, rewards([0]))
-    write_table(tmp_path / "runs/smoke/figures/fig1_reward.csv", rewards([0, 1]))
+    for name in ("fig1_reward", "fig18_fresh_seeds_second_look"):
+        write_table(tmp_path / f"runs/smoke/figures/{name}.csv", rewards([0, 1]))
     found = [jobs.Job("costs", "x.ipynb", "waiting")]
     monkeypatch.setattr(reference, "batch_jobs", lambda *_: found)
     assert reference.main(["renew", "--seeds", "2"]) == 2
@@ -169,6 +178,7 @@ def test_the_reference_is_renewed_only_from_a_finished_batch(tmp_path, monkeypat
     found[0] = found[0]._replace(state="done")
     assert reference.main(["renew", "--seeds", "2"]) == 0
     assert len(pd.read_csv(tmp_path / "figures/fig1_reward.csv")) == 4
+    assert not (tmp_path / "figures/fig18_fresh_seeds_second_look.csv").exists()  # tried, not asked
 
 
 @pytest.mark.parametrize("keep", ["all", "last"])

@@ -43,7 +43,7 @@ def rows(found):
 
 
 def test_a_laboratory_that_meets_all_seven(figures):
-    found = rows(criteria_table(runs(ROOMS, "strategy"), PARAMS, figures))
+    found = rows(criteria_table(runs(ROOMS, "strategy"), PARAMS, figures, figures))
     assert len(found) == 7
     assert all(row["met"] for row in found.values())
     assert found["budget"]["found"] == "2.8%"
@@ -64,7 +64,7 @@ def test_one_that_meets_none_but_the_budget(figures):
         "strategy",
         {"random": (0.0, 0.6, 0.5), MATCHING: (0.9,) * 3, GAP: (0.9,) * 3},
     ).assign(cpu_seconds=20.0)
-    found = rows(criteria_table(rooms, PARAMS, figures))
+    found = rows(criteria_table(rooms, PARAMS, figures, figures))
     assert [name for name, row in found.items() if row["met"]] == ["budget"]
     assert found["stability"]["found"] == "reward: 0 of 6; utility: 2 of 6"
     assert found["tuned"]["found"].startswith("reward: step x2 in each; utility: step x2 in")
@@ -72,7 +72,7 @@ def test_one_that_meets_none_but_the_budget(figures):
 
 def test_a_larger_batch_breaks_the_budget(figures):
     params = load_params("tiny", overrides={"batch_size": 40})
-    found = rows(criteria_table(runs(ROOMS, "strategy"), params, figures))
+    found = rows(criteria_table(runs(ROOMS, "strategy"), params, figures, figures))
     assert found["budget"]["found"] == "11.1%"
     assert not found["budget"]["met"]
 
@@ -80,23 +80,33 @@ def test_a_larger_batch_breaks_the_budget(figures):
 @pytest.mark.parametrize("folder", ["", "empty"])
 def test_without_figure_15_the_rest_is_told(folder, tmp_path):
     where = tmp_path / folder if folder else ""
-    found = rows(criteria_table(runs(ROOMS, "strategy"), PARAMS, where))
+    found = rows(criteria_table(runs(ROOMS, "strategy"), PARAMS, where, tmp_path))
     assert set(found) == {"budget", "room", "stability", "cost"}
 
 
 def test_stability_is_asked_of_figure_1_too_where_it_has_more_seeds(figures):
     falls = runs({"random": (0.4, 0.6, 0.5, 0.05), "activedpo": (0.0,) * 4}, "strategy")
-    falls.drop(columns="variant").to_csv(figures / "fig1_reward.csv", index=False)
-    found = rows(criteria_table(runs(ROOMS, "strategy"), PARAMS, figures))
+    tables = figures / "tables"
+    tables.mkdir()
+    for model, own in falls.drop(columns="variant").groupby("model"):
+        own.to_csv(tables / f"baselines_tldr_{model}.csv", index=False)
+    found = rows(criteria_table(runs(ROOMS, "strategy"), PARAMS, figures, figures))
     assert found["stability"]["found"] == "reward: 2 of 8; utility: 2 of 8"
     assert not found["stability"]["met"]
 
 
 def test_the_sentence_counts_them_and_tells_what_was_found_where_one_is_missed(figures):
     params = load_params("tiny", overrides={"batch_size": 40})
-    table = without_cost(criteria_table(runs(ROOMS, "strategy"), params, figures))
+    table = without_cost(criteria_table(runs(ROOMS, "strategy"), params, figures, figures))
     assert len(table) == 6
     said = sentence(table)
     assert "this one meets 5, judged by means.\nNot met: labels a round; wanted at most 3 %" in said
     assert "found 11.1%.**" in said
     assert "this one meets 5, judged by means.**" in sentence(table[table["met"]])
+
+
+def test_with_one_seed_the_room_is_not_judged(figures):
+    one = runs({name: values[:1] for name, values in ROOMS.items()}, "strategy")
+    table = criteria_table(one, PARAMS, figures, figures)
+    assert "room" not in rows(table)
+    assert "nan" not in sentence(table)

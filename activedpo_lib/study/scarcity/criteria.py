@@ -2,6 +2,7 @@
 one shows of each. All are about Random, and about one who knows every reward.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,15 +20,18 @@ STEPS = ("step x1/2", "usual", "step x2")  # of Figure 15
 Row = tuple[str, str, str, bool]  # criterion, what is wanted, what was found, met
 
 
-def criteria_table(rooms: pd.DataFrame, params: Params, figures: Path | str) -> pd.DataFrame:
+def criteria_table(
+    rooms: pd.DataFrame, params: Params, figures: Path | str, root: Path | str
+) -> pd.DataFrame:
     """A row a criterion: what it is, what is wanted, what was found in each (task, model), and
     whether it is met in all of them, by the means.
 
-    rooms: the runs of Figure 16; params: any cell's; figures: the folder that may hold the tables
-    of Figures 1 and 15: without the latter, what only that figure measures is left out.
+    rooms: the runs of Figure 16; params: any cell's; figures: the folder that may hold Figure 15's
+    table: without it, what only that figure measures is left out; root: the folder of all runs,
+    whose tables may hold Random's runs of Figure 1.
     """
     rows = [*_budget(params), *_of_elasticity(figures), *_of_room(rooms)]
-    rows += [*_stability(_of_random(rooms, figures)), *_cost(rooms)]
+    rows += [*_stability(_of_random(rooms, root)), *_cost(rooms)]
     return pd.DataFrame(rows, columns=["criterion", "wanted", "found", "met"])
 
 
@@ -95,20 +99,19 @@ def _tuned(table: pd.DataFrame) -> Iterator[Row]:
 
 
 def _of_room(rooms: pd.DataFrame) -> Iterator[Row]:
-    gaps = room(rooms)
-    widths = [mean / half for mean, half in map(interval, gaps.values())]
+    widths = [mean / half for mean, half in map(interval, room(rooms).values())]
+    if any(math.isnan(width) for width in widths):  # one seed has no interval to be judged by
+        return
     told = joined([plain(width, 1) for width in widths])
     met = all(width >= HALF_WIDTHS for width in widths)
     wanted = f"at least {HALF_WIDTHS}"
     yield "room: full knowledge's gain over Random, divided by its ±", wanted, told, met
 
 
-def _of_random(rooms: pd.DataFrame, figures: Path | str) -> pd.DataFrame:
+def _of_random(rooms: pd.DataFrame, root: Path | str) -> pd.DataFrame:
     """Random's runs: Figure 16's, and those of Figure 1, which may have more seeds."""
-    path, tables = Path(figures) / "fig1_reward.csv", [rooms]
-    if figures and path.is_file():
-        tables.append(pd.read_csv(path))
-    every = pd.concat([table[table["strategy"] == "random"] for table in tables])
+    more = map(pd.read_csv, sorted(Path(root).glob("tables/baselines_*.csv")))
+    every = pd.concat([table[table["strategy"] == "random"] for table in (rooms, *more)])
     return every.drop_duplicates(["task", "model", "seed", "round"])
 
 
