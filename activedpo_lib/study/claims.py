@@ -17,6 +17,7 @@ import pandas as pd
 
 from activedpo_lib.study import sentences, statistics
 from activedpo_lib.study.comparisons import fresh, own_step
+from activedpo_lib.study.comparisons.corrected import known_measures
 from activedpo_lib.study.findings import COMMITTED, source
 from activedpo_lib.study.statistics import last_differences, saved_table, sign
 from activedpo_lib.study.wording import joined, listed, name_of, placed, share
@@ -194,8 +195,8 @@ FOUND = (
 def in_short(folder: Path | str = COMMITTED) -> str:
     """The README's first answer: does choosing labels help here, and how much of the room is it?"""
     folder = Path(folder)
-    found = fresh.judged(saved_table(folder, "fig18_fresh_seeds"), ["reward"])
-    helped = fresh.helped(found)
+    table = saved_table(folder, "fig18_fresh_seeds")
+    helped = fresh.helped(fresh.judged(table, known_measures(table)))
     told = [
         f"{name_of(name)}'s gain over Random was {share(part)} of that of one who knew every reward"
         for name, part in fresh.parts_of_room(folder).items()

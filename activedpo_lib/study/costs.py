@@ -80,12 +80,13 @@ def round_flops(
     responses: int,
     labelled: int,
     entropy_samples: int = 0,
+    targets: int = 0,
 ) -> tuple[float, float]:
     """FLOP of a round up to the pick, (generation, measuring), for a strategy that needs these
     columns of Candidates.
 
     prompts, responses: of the round's pool, `responses` to each; labelled: the pairs whose features
-    are measured again (D3).
+    are measured again (D3); targets: EPIG's held-out prompts, which are answered as the pool is.
     """
     pool, past = prompts * responses, 2 * labelled
     measured = 0.0
@@ -99,6 +100,10 @@ def round_flops(
         measured += prompts * (size.generation(entropy_samples) + entropy_samples * size.logps())
     if "hidden" in needs:  # no head: one forward pass
         measured += (pool + past) * size.hidden()
+    if "prompt_hidden" in needs:  # of prompts alone
+        measured += (prompts + labelled) * 2 * size.weights * size.prompt
+    if "target_phi" in needs:
+        measured += targets * (size.generation(responses) + responses * size.features())
     return prompts * size.generation(responses), measured
 
 

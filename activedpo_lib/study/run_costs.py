@@ -127,8 +127,9 @@ def flops_by_part(params: Params, size: Sizes) -> dict[str, list[float]]:
     parts = {"generate": [], "measure": [], "train": [], "evaluate": []}
     for t in range(params.rounds):
         generated, measured = round_flops(
-            size, needs, pool.prompts, pool.responses, t * again, selection.entropy_samples
-        )
+            size, needs, pool.prompts, pool.responses, t * again, selection.entropy_samples,
+            min(selection.target_prompts, evaluation.prompts),
+        )  # fmt: skip
         batches = 1 if params.dpo.train_on == "new" else t + 1  # D5
         parts["generate"].append(0.0 if params.replay else generated)
         parts["measure"].append(measured)

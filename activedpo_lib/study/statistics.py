@@ -12,7 +12,7 @@ import pandas as pd
 from activedpo_lib.method.formulas import interval
 from activedpo_lib.streams import Stream, stream
 from activedpo_lib.study.drawing.plots import LABELS, difference_to
-from activedpo_lib.study.tables import last_and_mean, verdict
+from activedpo_lib.study.tables import last_and_mean
 
 EXACT = 2**20  # sign patterns that are all tried: up to 21 seeds
 DRAWN = 2**16  # beyond that, random ones
@@ -99,18 +99,6 @@ def conditions(table: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     difference = difference[difference["strategy"] == "activedpo"]
     names = dict.fromkeys(difference["variant"])
     return {n: last_and_mean(difference[difference["variant"] == n], "reward") for n in names}
-
-
-def condition_table(found: dict[str, tuple[np.ndarray, np.ndarray]]) -> pd.DataFrame:
-    """What `conditions` found, a row a condition: means, half widths, verdicts."""
-    rows = []
-    for name, groups in found.items():
-        row = {"condition": name}
-        for when, values in zip(("last round", "mean of rounds"), groups, strict=True):
-            mean, half = interval(values)
-            row |= {when: mean, f"{when} ±": half, f"{when}: verdict": verdict(mean, half)}
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def with_usual_random(results: pd.DataFrame, swept: pd.DataFrame) -> pd.DataFrame:

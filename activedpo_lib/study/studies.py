@@ -15,6 +15,7 @@ from activedpo_lib.params import PROFILES, ParamsError, load_grid, load_params, 
 from activedpo_lib.schema import MADE_HERE, Params
 from activedpo_lib.store import provenance, write_json, write_table
 from activedpo_lib.study.live.bar import bar, silent
+from activedpo_lib.study.tables import without_times
 from activedpo_lib.study.variants import asked, chosen_by, scaled
 from activedpo_lib.tasks.pools import scarcity_warning
 
@@ -137,6 +138,11 @@ class Study:
                 log(f"{self.name}, seed {seed}: {len(tables)} of {len(jobs)} runs")
         return pd.concat(tables, ignore_index=True)
 
+    def only(self, keep: Callable[[Cell, Params], bool]) -> "Study":
+        """The study of the cells that `keep` takes alone: no run of another is opened."""
+        kept = {cell: own for cell, own in self.cells.items() if keep(cell, own)}
+        return replace(self, cells=MappingProxyType(kept))
+
     def runs(self, seeds: Iterable[int] | None = None) -> Iterator[tuple[dict, "Run"]]:
         """Yield (cell as {"task", "model", "variant", "strategy", "seed"}, Run) of rounds that are
         saved; of `seeds` only, where some are named.
@@ -166,7 +172,7 @@ class Study:
         if not figures:
             return
         for part, own in {"": table, **{f"_{p}": t for p, t in (more or {}).items()}}.items():
-            write_table(f"{figures}/{name}{part}.csv", _without_times(own))
+            write_table(f"{figures}/{name}{part}.csv", without_times(own))
         record = self._record(name, (self, *also))
         about = {"Date": None, "Description": f"{record['notebook']}, profile {self.profile}"}
         figure.savefig(f"{figures}/{name}.svg", metadata=about)
@@ -242,8 +248,3 @@ def load_study(name: str, profile: str = "tiny", more: dict[str, dict] | None = 
                     profile, task, model, overrides=changed | chosen_by(chooser)
                 )
     return Study(name, profile, MappingProxyType(cells), first_seed=read.get("first_seed", 0))
-
-
-def _without_times(table: pd.DataFrame) -> pd.DataFrame:
-    """The table without seconds: the same params give the same bytes, times are the machine's."""
-    return table.drop(columns=[c for c in table if c.startswith(("cpu_seconds", "seconds"))])

@@ -78,8 +78,14 @@ def split_times(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(results, times): the same params give the same results, byte for byte; times are the
     machine's.
     """
-    times = [column for column in table if column == "cpu_seconds" or column.startswith("seconds")]
-    return table.drop(columns=times), table[[*KEYS, *times]]
+    results = without_times(table)
+    times = [column for column in table if column not in results]
+    return results, table[[*KEYS, *times]]
+
+
+def without_times(table: pd.DataFrame) -> pd.DataFrame:
+    """The table without its columns of seconds."""
+    return table.drop(columns=[c for c in table if c.startswith(("cpu_seconds", "seconds"))])
 
 
 def time_table(table: pd.DataFrame) -> pd.DataFrame:

@@ -71,7 +71,9 @@ def placed(cells: Mapping[str, np.ndarray], baseline: str, digits: int = 2) -> s
 
 
 def stands(cells: Mapping[str, np.ndarray], what: str, baseline: str, digits: int = 2) -> str:
-    """The same as a list, under a line that says `what` was compared and in which unit."""
+    """The same as a list, under a line that says what was compared, in which unit; "" of none."""
+    if not cells:
+        return ""
     lines = [f"- {line}" for line in _standings(cells, baseline, digits)]
     return "\n".join([f"{what}, difference to {baseline}:\n", *lines])
 

@@ -129,3 +129,7 @@ def test_a_round_counts_what_its_strategy_needs():
         size.generation(2) + 2 * size.logps()
     )
     assert round_flops(size, {"hidden"}, 5, 3, 7)[1] == 29 * size.hidden()
+    prompts = (5 + 7) * 2 * size.weights * size.prompt
+    assert round_flops(size, {"prompt_hidden"}, 5, 3, 7)[1] == prompts
+    targets = 4 * (size.generation(3) + 3 * size.features())
+    assert round_flops(size, {"target_phi"}, 5, 3, 7, targets=4)[1] == targets

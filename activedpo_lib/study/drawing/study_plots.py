@@ -102,11 +102,10 @@ def when_it_pays(
     if room is not None:
         axes[0].axvline(room, color="black", linestyle=":", linewidth=0.8)
         dotted = "; dotted: what full knowledge gains under the usual conditions"
-    seeds = {len(values[0]) for values in conditions.values()}
-    figure.suptitle(
-        f"{title}\nmean and 95 % t interval over {min(seeds)} seeds, each seed a dot{dotted}",
-        fontsize="medium",
-    )
+    seeds = min(len(values[0]) for values in conditions.values())
+    note = f"mean and 95 % t interval over {seeds} seeds, each seed a dot"
+    note = note if seeds > 1 else "one seed: no interval"
+    figure.suptitle(f"{title}\n{note}{dotted}", fontsize="medium")
     return figure
 
 
@@ -138,14 +137,4 @@ def reward_for_distance(probed: pd.DataFrame) -> Figure:
         ax.plot(rows["kl"], rows["oracle_reward"], linewidth=0, markersize=3.5, alpha=0.6, **own)
     ax.set(xlabel=plots.AXES["kl"], ylabel=plots.AXES["oracle_reward"])
     ax.legend(frameon=False)
-    return figure
-
-
-def two_measures(results: pd.DataFrame, measures: tuple[str, str]) -> Figure:
-    """Two measures against labels, a line a strategy, one legend beside them."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
-    for ax, measure in zip(axes, measures, strict=True):
-        plots.curves(results, measure, ax)
-    lines = axes[0].get_legend_handles_labels()
-    axes[1].legend(*lines, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

@@ -64,13 +64,12 @@ def bases(study: Study) -> pd.DataFrame:
     pool's exact gradients, and its pairs.
     """
     rows = []
-    for cell, run in study.runs():
-        if cell["strategy"] == BASELINE:
-            base = models.load_policy(base_folder(run.params, study.root))
-            row = cell | {"parameters": run.base.num_parameters()}
-            row |= {"base_loss": demonstration_loss(run, base)}
-            row |= {"sft_loss": demonstration_loss(run, run.base)}
-            rows.append(row | _first_pool(run))
+    for cell, run in study.only(lambda cell, _: cell[3] == BASELINE).runs():
+        base = models.load_policy(base_folder(run.params, study.root))
+        row = cell | {"parameters": run.base.num_parameters()}
+        row |= {"base_loss": demonstration_loss(run, base)}
+        row |= {"sft_loss": demonstration_loss(run, run.base)}
+        rows.append(row | _first_pool(run))
     return pd.DataFrame(rows).drop(columns="strategy")
 
 

@@ -130,11 +130,10 @@ WAYS = {"most different": most_different, "minimal pairs": minimal_pairs, "rando
 
 def taught_table(study: Study, variant: str = "response") -> pd.DataFrame:
     """What labels picked in each of WAYS teach pi_SFT, a row a (task, way, seed) (Fig. 3)."""
-    runs = [(cell, run) for cell, run in study.runs() if cell["variant"] == variant]
     return pd.DataFrame(
         [
             {"task": cell["task"], "labels on": name, "seed": cell["seed"]} | taught(run, way)
-            for cell, run in runs
+            for cell, run in study.only(lambda cell, _: cell[2] == variant).runs()
             for name, way in WAYS.items()
         ]
     )
@@ -145,11 +144,10 @@ def gradient_table(study: Study, variant: str = "response") -> pd.DataFrame:
     (task, tokens, norm) (Fig. 3).
     """
     parts = []
-    for cell, run in study.runs(study.seeds[:1]):
-        if cell["variant"] == variant:
-            found = pool_gradients(run)[1]
-            rows = {"task": cell["task"], "tokens": found.tokens, "norm": found.norm}
-            parts.append(pd.DataFrame(rows))
+    for cell, run in study.only(lambda cell, _: cell[2] == variant).runs(study.seeds[:1]):
+        found = pool_gradients(run)[1]
+        rows = {"task": cell["task"], "tokens": found.tokens, "norm": found.norm}
+        parts.append(pd.DataFrame(rows))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -56,9 +56,8 @@ def alignment_table(study: Study) -> pd.DataFrame:
     labels that Random had. Raises ValueError in a replay, which has no rewards, and where the
     labelled pairs' features were not kept (D3), which the strategies would need.
     """
-    wanted = {cell: own for cell, own in study.cells.items() if own.chooser == "random"}
     rows = []
-    for cell, run in dataclasses.replace(study, cells=wanted).runs():
+    for cell, run in study.only(lambda _, params: params.chooser == "random").runs():
         if run.score is None:
             raise ValueError("a replay has no rewards: nothing says where they rise; leave it out")
         if run.params.selection.past != "reembed":

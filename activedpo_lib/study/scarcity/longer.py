@@ -15,6 +15,7 @@ from activedpo_lib.study.wording import compared, counted, headline, name_of, pa
 
 NAME = "fig21_longer"
 MEASURES = {
+    "agreement": "Agreement with held-out answers (0 to 1)",  # a replay's
     "reward": "Oracle reward (logits)",
     "evaluator_reward": "Second model's reward (logits)",
     "utility": "True utility (utils)",

@@ -6,7 +6,6 @@ A gain that a longer step gives as well is no merit of the choice of labels. As 
 
 import dataclasses
 from collections.abc import Collection, Container
-from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -102,11 +101,9 @@ def update_table(
     reward (in a replay, the agreement), a row a round; a ceiling stands there by the name that
     `results` gives it.
     """
-    kept = {
-        cell: own for cell, own in study.cells.items() if variants is None or cell[2] in variants
-    }
+    kept = study.only(lambda cell, _: variants is None or cell[2] in variants)
     rows = []
-    for cell, run in dataclasses.replace(study, cells=MappingProxyType(kept)).runs():
+    for cell, run in kept.runs():
         named = cell | {"strategy": run.params.chooser}
         rows += [named | row for row in update_sizes(run, wanted, held_out)]
     keys = [*NAMES, "seed", "round"]
