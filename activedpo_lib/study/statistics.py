@@ -148,12 +148,12 @@ def repeats(picks: pd.DataFrame) -> pd.DataFrame:
     return found.groupby("strategy", sort=False).mean()
 
 
-def labels_needed(own: pd.DataFrame, level: float) -> float:
-    """Labels at which the agreement of one run first reaches `level`, linear between rounds; inf
-    where it never does. own: rows (labels, agreement).
+def labels_needed(own: pd.DataFrame, level: float, measure: str = "agreement") -> float:
+    """Labels at which one run's measure first reaches `level`, linear between rounds; inf where it
+    never does. own: rows (labels, measure).
     """
     own = own.sort_values("labels")
-    x, y = own["labels"].to_numpy(), own["agreement"].to_numpy()
+    x, y = own["labels"].to_numpy(), own[measure].to_numpy()
     reached = np.flatnonzero(y >= level)
     if not len(reached):
         return math.inf
@@ -163,14 +163,16 @@ def labels_needed(own: pd.DataFrame, level: float) -> float:
     return float(x[k - 1] + (x[k] - x[k - 1]) * (level - y[k - 1]) / (y[k] - y[k - 1]))
 
 
-def labels_to_reach_random(results: pd.DataFrame) -> dict[str, np.ndarray]:
+def labels_to_reach_random(
+    results: pd.DataFrame, measure: str = "agreement"
+) -> dict[str, np.ndarray]:
     """{strategy: (seeds,) labels at which it is as good as that seed's Random is after all of them}
-    (Fig. 14); inf where it never is.
+    (Fig. 14); inf where it never is. results: of one task and model.
     """
-    last = results[results["round"] == results["round"].max()]
-    levels = last[last["strategy"] == "random"].set_index("seed")["agreement"]
+    last = last_round(results)
+    levels = last[last["strategy"] == "random"].set_index("seed")[measure]
     runs = results.groupby(["strategy", "seed"], sort=False)
-    found = {(name, seed): labels_needed(own, levels[seed]) for (name, seed), own in runs}
+    found = {(name, seed): labels_needed(own, levels[seed], measure) for (name, seed), own in runs}
     names = dict.fromkeys(results["strategy"])
     return {n: np.array([found[n, seed] for seed in levels.index]) for n in names}
 
@@ -180,6 +182,19 @@ def at_most_a_round_more(results: pd.DataFrame, needed: dict) -> dict[str, np.nd
     labels = np.sort(results["labels"].unique())
     most = labels[-1] + (labels[-1] - labels[-2])
     return {name: np.minimum(values, most) for name, values in needed.items()}
+
+
+def labels_saved(results: pd.DataFrame, measure: str) -> dict[str, np.ndarray]:
+    """{strategy: (seeds,) by how many labels it reaches what Random ends with before Random itself
+    first does}, the mean over tasks and models; a run that never does counts as one round more.
+    Random's own first time counts, and not its last: both curves waver.
+    """
+    cells: dict[str, list[np.ndarray]] = {}
+    for _, own in results.groupby(["task", "model"], sort=False):
+        needed = at_most_a_round_more(own, labels_to_reach_random(own, measure))
+        for name, labels in needed.items():
+            cells.setdefault(name, []).append(needed["random"] - labels)
+    return {name: np.mean(own, axis=0) for name, own in cells.items() if name != "random"}
 
 
 def needed_table(results: pd.DataFrame, needed: dict) -> pd.DataFrame:

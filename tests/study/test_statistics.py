@@ -115,6 +115,16 @@ def test_labels_needed_are_linear_between_rounds_and_inf_where_never_reached():
     assert never.to_dict() == {"random": 0.0, "margin": 0.0, "entropy": 1.0}
 
 
+def test_labels_saved_are_randoms_own_first_time_less_the_strategys_mean_over_cells():
+    one = runs(random=[0.5, 0.8, 0.7], margin=[0.5, 0.8, 0.8], entropy=[0.5, 0.6, 0.6])
+    two = runs(random=[0.5, 0.6, 0.7], margin=[0.5, 0.8, 0.8], entropy=[0.5, 0.6, 0.6])
+    table = pd.concat([one.assign(task="a", model="m"), two.assign(task="b", model="m")])
+    found = statistics.labels_saved(table.rename(columns={"agreement": "reward"}), "reward")
+    assert found["margin"][0] == pytest.approx((0.0 + 20 - 20 / 3) / 2)  # Random wavered in a
+    assert found["entropy"][0] == pytest.approx((20 / 3 - 30 + 20 - 30) / 2)
+    assert set(found) == {"margin", "entropy"}
+
+
 def test_a_level_that_is_there_before_any_label_needs_none():
     assert statistics.labels_needed(runs(random=[0.5, 0.4, 0.7]), 0.45) == 0.0
 
