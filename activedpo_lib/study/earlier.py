@@ -44,7 +44,8 @@ THEN = {
         "tldr, gemma -0.02 ± 0.13; webgpt, gemma -0.05 ± 0.11; tldr, llama -0.11 ± 0.06; webgpt, "
         "llama -0.04 ± 0.04",
         "With Llama APLP was below Random; now it is above on TL;DR. There its picks move the "
-        "policy further from pi_SFT than Random's do: a part of that gain is distance (Figure 20).",
+        "policy further from pi_SFT than Random's do; at an equal distance no gain is established "
+        "(Figure 20).",
     ),
     "Different models need different data (interaction)": Then(
         "mixed",
