@@ -80,10 +80,11 @@ READS = {
     "19_all_strategies": ["fig16_room"],
     "25_fresh_seeds": ["fig16_room"],
 }
-# With targets of their own: `make fresh` and `make scale`.
+# With targets of their own: `make fresh`, `make scale` and `make parts`.
 ALONE = {
     "25_fresh_seeds": (["confirm", "confirm_truth", "confirm_equal_kl", "confirm_own_step", "equal_kl"], ["fig18_fresh_seeds", "fig22_own_step"], 12),
     "26_model_size": (["scale_tuning", "scale"], ["fig19_model_size"], 240),
+    "27_which_part": (["parts", "more_controls"], ["fig23_parts", "fig24_more_controls"], 15),
 }
 # Figure 1 has the room as a line wherever the studies are made; `make figures` alone does not make them.
 ROOM = [f"{FIGURES}/fig16_room.csv"] if config.get("studies") else []
@@ -107,6 +108,10 @@ rule fresh:
 
 rule scale:
     input: f"{FIGURES}/fig19_model_size.csv"
+
+
+rule parts:
+    input: f"{FIGURES}/fig23_parts.csv"
 
 
 for notebook, (names, figures, minutes) in sorted((STUDIES | ALONE).items()):

@@ -45,8 +45,9 @@ def smoke():
 
 @pytest.fixture(scope="session")
 def smoke_studies(smoke):
-    """The studies under smoke as well, and Figures 18 and 22, which are a batch of its own."""
+    """The studies under smoke as well, and two batches of their own: Figures 18, 22, 23, 24."""
     run_smoke("--fresh")
+    run_smoke("--parts")
     return run_smoke("--studies")
 
 

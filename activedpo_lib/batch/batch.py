@@ -17,6 +17,7 @@ from activedpo_lib.tasks import load_task
 # What is made rarely, or takes hours, has a target of its own: (what it is, its studies).
 ALONE = {
     "scale": ("Figure 19: models of four sizes", {"scale", "scale_tuning"}),
+    "parts": ("Figures 23 and 24: which part, and whose labels", {"parts", "more_controls"}),
     "fresh": (
         "Figures 18 and 22: seeds of their own",
         {"confirm", "confirm_truth", "confirm_equal_kl", "confirm_own_step"},

@@ -14,7 +14,7 @@ from activedpo_lib.store import HOME
 
 HEARTBEAT = 30.0  # seconds: a pipe sees a line at least this often
 # Rows of the engine's table of jobs that are no job.
-TARGETS = {"all", "all_figures", "scale", "fresh", "total"}
+TARGETS = {"all", "all_figures", "scale", "fresh", "parts", "total"}
 COUNT = re.compile(r"(\w+) +(\d+)$")
 RULE = re.compile(r"(?:local)?rule (\w+):$")
 LOG = re.compile(r" {4}log: (\S+\.ipynb)")

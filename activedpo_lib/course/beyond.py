@@ -209,4 +209,25 @@ EXERCISES: dict[str, Exercise] = {
             "the ridge hides it": "A cosine knows no ridge.",
         },
     ),
+    "27.1": Function(
+        lambda phi, mu: np.abs(phi @ (phi.T @ mu)),
+        lambda random: (random.normal(size=(9, 4)), random.normal(size=9)),
+        "The sum over the pool is a direction; each pair is measured along it, on either side.",
+        {
+            "A pair on the other side is worth as much: its label may be turned.": (
+                lambda phi, mu: phi @ (phi.T @ mu)
+            ),
+            "That is predicted gap: the sum over the pool is missing.": lambda phi, mu: np.abs(mu),
+            "Without mu it is the direction of the pool's mean, not of the reward.": (
+                lambda phi, mu: np.abs(phi @ phi.sum(0))
+            ),
+        },
+    ),
+    "27.2": Choice(
+        "the direction",
+        {
+            "the direction": "As far, but not where the reward is.",
+            "the distance": "That was the same for both.",
+        },
+    ),
 }

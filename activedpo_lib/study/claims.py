@@ -143,6 +143,7 @@ def _beyond_the_gap(folder: Path) -> str:
 PARTS = (main_claims, model_claims, normalisation_claims, projection_claims, theory_claims)
 BEYOND = ("14_v_ablation", "15_costs", "16_forgetting", "17_what_was_picked", "18_when_does_it_pay")
 BEYOND += ("19_all_strategies", "25_fresh_seeds", "21_replay", "22_decisions", "26_model_size")
+BEYOND += ("27_which_part",)
 
 
 def all_claims(folder: Path | str = COMMITTED) -> list[Row]:

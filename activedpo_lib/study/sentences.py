@@ -17,7 +17,7 @@ from activedpo_lib.study.comparisons import fresh
 from activedpo_lib.study.comparisons.pooled import over_cells
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.probing import by_size, picks
-from activedpo_lib.study.scarcity import controls
+from activedpo_lib.study.scarcity import controls, parts
 from activedpo_lib.study.scarcity import sentences as scarcity
 from activedpo_lib.study.scarcity.numbers import share_of_room
 from activedpo_lib.study.statistics import effects, last_differences, last_round, saved_table, sign
@@ -217,4 +217,5 @@ SENTENCES: dict[str, Callable[[Path], str]] = {
     "22_decisions": beyond.decisions,
     "25_fresh_seeds": fresh.sentence,
     "26_model_size": by_size.sentence,
+    "27_which_part": parts.sentence,
 }

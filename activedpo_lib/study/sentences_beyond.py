@@ -12,10 +12,11 @@ from activedpo_lib.study.comparisons.corrected import (
     above_everywhere,
     corrected_verdicts,
 )
-from activedpo_lib.study.comparisons.pooled import over_cells, pooled_verdicts, power_lines
+from activedpo_lib.study.comparisons.pooled import pooled_verdicts, power_lines
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.probing import picks
 from activedpo_lib.study.scarcity.kl_sentences import strategies_at_equal_kl
+from activedpo_lib.study.scarcity.parts import which_part
 from activedpo_lib.study.statistics import effects, last_round, saved_table, sign
 from activedpo_lib.study.wording import (
     REWARD,
@@ -33,11 +34,6 @@ from activedpo_lib.study.wording import (
 )
 
 MEASURES = {"reward": "a cell's reward", "utility": "a cell's true utility"}
-# A criterion that is made of two, and what each is alone: |mu| + sigma; |phi . sum of mu phi|.
-PARTS = {
-    "upper_confidence_gap": ("predicted_gap", "bald"),
-    "predicted_improvement": ("predicted_gap",),
-}
 
 
 def v_ablation(folder: Path) -> str:
@@ -166,7 +162,7 @@ def all_strategies(folder: Path) -> str:
     equal = strategies_at_equal_kl(folder)
     seen = [_power(table, str(measure), own) for measure, own in last.groupby("measure")]
     seen += power_lines(table, measures)
-    return paragraphs(head, equal, *lines, *seen, _parts(table))
+    return paragraphs(head, equal, *lines, *seen, which_part(table))
 
 
 def _over_cells(table: pd.DataFrame, measures: tuple[str, ...]) -> str:
@@ -184,21 +180,6 @@ def _by_cell(found: pd.DataFrame) -> Iterable[tuple[tuple, pd.DataFrame]]:
 def _power(table: pd.DataFrame, measure: str, family: pd.DataFrame) -> str:
     apart = statistics.last_differences(table, measure, "strategy", "random").values()
     return power_line(apart, MEASURES[measure], len(family))
-
-
-def _parts(table: pd.DataFrame) -> str:
-    """Which part of a criterion earns its gain: the whole less what is left without the other."""
-    cells: dict[str, np.ndarray] = {}
-    for whole, parts in PARTS.items():
-        if whole in set(table["strategy"]):
-            apart = over_cells(table[table["strategy"].isin([whole, *parts])], "reward", whole)
-            cells |= {
-                f"{wording.name_of(part)} instead of {wording.name_of(whole)}": apart[part]
-                for part in parts
-                if part in apart
-            }
-    what = f"Which part earns it? {REWARD}, mean over tasks and models"
-    return stands(cells, what, "the whole criterion") if cells else ""
 
 
 def _strategy_and_interval(row: dict) -> str:

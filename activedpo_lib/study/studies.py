@@ -50,6 +50,7 @@ FIGURES = MappingProxyType(
         "22_decisions": ("decisions",),
         "25_fresh_seeds": ("fig18_fresh_seeds", "fig22_own_step"),
         "26_model_size": ("fig19_model_size",),
+        "27_which_part": ("fig23_parts", "fig24_more_controls"),
     }
 )  # notebook: the figures that it makes
 

@@ -29,10 +29,5 @@ LOOKS = {
     "improvement_thompson": ("improvement, Thompson", "#BBBBBB", "$S$"),
 }  # strategy: what figures call it, its colour, its marker
 LABELS = {name: look[0] for name, look in LOOKS.items()}
-LABELS |= {
-    "improvement_random_signs": "random signs",
-    "improvement_last_labels": "the last batch's labels alone",
-    "improvement_random_start": "a random first batch",
-}  # of notebook 27, where they stand beside predicted improvement
 COLOURS = {name: look[1] for name, look in LOOKS.items()}
 MARKERS = {name: look[2] for name, look in LOOKS.items()}

@@ -89,3 +89,23 @@ def _legend(figure: Figure, ax: Axes, room: bool) -> None:
     if room:
         marks += ax.plot([], [], color="black", linestyle=":", label="the room")
     figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), frameon=False)
+
+
+def parts(found: Mapping[str, Mapping[str, np.ndarray]], title: str) -> Figure:
+    """Figure 23: a panel a measure, a row for each part left out, and Random: the difference to the
+    whole criterion, its seeds and their interval. found: of `parts_and_random`.
+    """
+    rows = list(next(iter(found.values())))
+    figure, axes = plt.subplots(
+        1, len(found), squeeze=False, layout="constrained",
+        figsize=(2.2 + 2.9 * len(found), 0.42 * len(rows) + 1.3),
+    )  # fmt: skip
+    for ax, (measure, cells) in zip(axes[0], found.items(), strict=True):
+        plots.intervals(rows, list(cells.values()), ax)
+        ax.set_xlabel(f"difference in {plots.AXES[measure].removeprefix('mean ')}")
+    for ax in axes[0, 1:]:
+        ax.set_yticklabels([])
+    seeds = min(len(values) for values in next(iter(found.values())).values())
+    note = f"mean over tasks and models, {seeds} seeds (dots), 95 % t interval, uncorrected"
+    figure.suptitle(f"{title}\n{note if seeds > 1 else 'one seed'}", fontsize="medium")
+    return figure

@@ -34,26 +34,29 @@ def is_it_the_labels(folder: Path) -> str:
     gains at Random's distance from pi_SFT; Figure 21: what twice the labels add.
     """
     table = saved_table(folder, "fig17_controls")
+    head, lists = answers(table)
+    equal = at_equal_kl(folder)
+    return paragraphs(head, *equal[:1], *lists, *equal[1:], *moved(folder), longer.sentence(folder))
+
+
+def answers(table: pd.DataFrame) -> tuple[str, list[str]]:
+    """The headline and the lists of a table of controls: what the oracle's labels add to a
+    predictor's and to a coin's, and what those leave of the gain over Random.
+    """
     if OWN not in set(table["variant"]):
-        head = "**A replay's people have answered already: nobody can answer in their place.**"
-        return paragraphs(head, *at_equal_kl(folder), *moved(folder), longer.sentence(folder))
+        return "**A replay's people have answered already: nobody can answer in their place.**", []
     taught = _taught(table)
     head = (
         "The oracle's labels gave more reward than a predictor's, over all cells, uncorrected, for "
         f"{counted(taught, 1, 'strategy', 'strategies')} ({joined(list(taught))}).{_kept(table)}"
     )
-    equal = at_equal_kl(folder)
-    return paragraphs(
-        headline(taught, head),
-        *equal[:1],
+    lists = [
         stands(taught, f"The oracle's labels, reward {MEAN}", "a predictor's labels"),
         power_line(taught.values(), "what the oracle's labels add"),
         *_over_random(table),
         *_cells(table),
-        *equal[1:],
-        *moved(folder),
-        longer.sentence(folder),
-    )
+    ]
+    return headline(taught, head), lists
 
 
 def _taught(table: pd.DataFrame) -> Cells:

@@ -1,0 +1,95 @@
+"""Which part of a criterion earns its gain: differences by hand, on tables made up here."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from activedpo_lib.method.strategies import ABLATIONS, STRATEGIES
+from activedpo_lib.study.scarcity import parts
+from activedpo_lib.study.studies import load_study
+
+ENDS = {"predicted_improvement": 1.0, "improvement_random_signs": 0.4, "predicted_gap": 0.9,
+        "improvement_last_labels": 1.0, "improvement_random_start": 1.3, "random": 0.5}  # fmt: skip
+
+
+def table(ends=ENDS, seeds=4, measures=("reward", "utility"), turned="utility"):
+    """Runs of two tasks and two rounds; each task's and seed's own level is shared, so that it
+    cancels in a paired difference. The `turned` measure's differences have the other sign.
+    """
+    rows = []
+    for task, level in (("a", 0.0), ("b", 5.0)):
+        for seed in range(seeds):
+            for at in (1, 2):
+                for strategy, end in ends.items():
+                    own = end + 0.01 * ((seed + len(strategy)) % 3)
+                    row = {"task": task, "model": "m", "strategy": strategy, "seed": seed}
+                    row |= {"round": at, "labels": 10 * at}
+                    for name in measures:
+                        row[name] = level + seed + (-own if name == turned else own) * (at == 2)
+                    rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def test_a_part_is_worth_the_whole_less_what_is_left_paired_by_seed_over_the_tasks():
+    found = parts.without(table(), "predicted_improvement", "reward")
+    assert list(found) == [
+        "without the sum over the pool",
+        "without the predicted signs",
+        "without the earlier batches' labels",
+        "without the transductive start",
+    ]
+    whole, signs = ("predicted_improvement", "improvement_random_signs")
+    noise = np.array([((s + len(signs)) % 3) - ((s + len(whole)) % 3) for s in range(4)])
+    np.testing.assert_allclose(found["without the predicted signs"], -0.6 + 0.01 * noise)
+    assert not parts.without(table(), "upper_confidence_gap", "reward")  # was not run
+
+
+def test_the_figures_panels_have_random_beside_the_parts_and_the_distance_beside_the_measures():
+    sizes = table(measures=("kl",))
+    found = parts.parts_and_random(table(), sizes[sizes["round"] == 2])
+    assert list(found) == ["reward", "utility", "kl"]
+    assert all(list(cells)[-1] == "Random" for cells in found.values())
+    signs = {measure: np.sign(cells["Random"].mean()) for measure, cells in found.items()}
+    assert signs == {"reward": -1, "utility": 1, "kl": -1}
+
+
+def saved(folder, results):
+    controls = pd.concat(
+        results[results["strategy"].isin(["random", "predicted_gap"])].assign(variant=variant)
+        for variant in ("oracle", "own prediction", "coin")
+    )
+    before = controls[controls["round"] == 1].assign(round=0, labels=0)
+    pd.concat([before, controls]).to_csv(folder / "fig24_more_controls.csv", index=False)
+    results.to_csv(folder / "fig23_parts.csv", index=False)
+    sizes = table(measures=("kl",), seeds=results["seed"].nunique())
+    sizes[sizes["round"] == 2].to_csv(folder / "fig23_parts_update_size.csv", index=False)
+
+
+def test_the_finding_names_the_parts_whose_absence_lowers_each_measure(tmp_path):
+    saved(tmp_path, table())
+    head = parts.sentence(tmp_path).split("**")[1].splitlines()
+    assert head == [
+        "Predicted improvement's reward ends lower without the sum over the pool and without the "
+        "predicted signs.",
+        "Predicted improvement's true utility ends lower without the transductive start.",
+    ]
+    saved(tmp_path, table(ends=dict.fromkeys(ENDS, 1.0), turned=""))
+    head = parts.sentence(tmp_path).split("**")[1]
+    assert "reward ends no lower, established, without any of its parts." in head
+
+
+def test_one_seed_is_not_judged(tmp_path):
+    saved(tmp_path, table(seeds=1))
+    assert parts.sentence(tmp_path).startswith("**One seed: nothing is judged.**")
+
+
+@pytest.mark.parametrize("whole", parts.PARTS)
+def test_every_part_is_a_strategy_that_can_be_run(whole):
+    assert whole in STRATEGIES
+    assert set(parts.PARTS[whole]) <= set(STRATEGIES | ABLATIONS)
+
+
+def test_the_study_runs_the_whole_and_each_of_its_parts():
+    run = {strategy for *_, strategy in load_study("parts").cells}
+    assert run == {"random", parts.TAKEN_APART, *parts.PARTS[parts.TAKEN_APART]}
+    assert set(ABLATIONS) < run
