@@ -108,6 +108,17 @@ def test_predicted_improvement_is_the_largest_step_along_the_pools_direction():
     assert picks("predicted_improvement", found) == np.argsort(-along(phi, phi @ w))[:5].tolist()
 
 
+def test_uncertainty_alone_is_the_largest_standard_deviation_updated_in_a_batch():
+    expected = greedy(pool(), lambda _, of, __: np.diagonal(of) ** 0.5)
+    assert picks("uncertainty_alone", pool()) == expected
+
+
+def test_own_gaps_are_predicted_gaps_picks_after_another_start():
+    assert picks("improvement_own_gaps", pool()) == picks("predicted_gap", pool())
+    start = pool()._replace(past_phi=None)
+    assert picks("improvement_own_gaps", start) != picks("predicted_gap", start)
+
+
 def test_random_signs_keep_the_gaps_sizes_and_take_a_coin_for_each_pairs_side():
     found = pool()
     phi, w, _ = primal(found)
@@ -169,6 +180,7 @@ def test_the_second_half_of_improve_and_explore_most_lowers_what_g_does_not_expl
     [
         "predicted_improvement",
         "improve_and_explore",
+        "improvement_own_gaps",
         "improvement_random_signs",
         "improvement_last_labels",
     ],

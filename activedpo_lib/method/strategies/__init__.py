@@ -39,6 +39,8 @@ STRATEGIES: dict[str, Factory] = {
 ABLATIONS: dict[str, Factory] = {
     factory.__name__: factory
     for factory in (
+        ablations.uncertainty_alone,
+        ablations.improvement_own_gaps,
         ablations.improvement_random_signs,
         ablations.improvement_last_labels,
         ablations.improvement_random_start,

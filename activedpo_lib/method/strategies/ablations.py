@@ -1,5 +1,5 @@
-"""Predicted improvement without one of its parts: which of them earns its gain? Its sum over the
-pool is left out by predicted gap (`reward.py`). No criteria to be used: see notebook 27.
+"""Predicted improvement and upper-confidence gap without one of their parts: which earns the gain?
+No criteria to be used; see notebook 27. Predicted gap (`reward.py`) is one more of them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,26 @@ from activedpo_lib.method.strategies.classic import random
 from activedpo_lib.method.strategies.gradient import i_optimal
 from activedpo_lib.method.strategies.improvement import improvement, predicted_improvement
 from activedpo_lib.method.strategies.posterior import reward_posterior
+from activedpo_lib.method.strategies.reward import on_the_reward
 from activedpo_lib.records import Candidates, Selection, Strategy
 from activedpo_lib.streams import Stream
+
+
+def uncertainty_alone(prior: float = 0.1) -> Strategy:
+    """This project's ablation of upper-confidence gap: the gap's deviation without |mu|."""
+    return on_the_reward(lambda _, variance: np.sqrt(variance), prior)
+
+
+def improvement_own_gaps(prior: float = 0.1, ridge: float = 1.0) -> Strategy:
+    """This project's ablation: the B largest |mu_i|, without the sum over the pool."""
+
+    def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
+        known, ties = reward_posterior(candidates, prior), stream.uniforms(candidates.ids)
+        if not len(known.past):
+            return i_optimal(known.phi, known.past, batch_size, ridge, ties)
+        return largest(np.abs(known.mean), batch_size, ties)
+
+    return Strategy(frozenset({"phi"}), select)
 
 
 def improvement_random_signs(prior: float = 0.1, ridge: float = 1.0) -> Strategy:
