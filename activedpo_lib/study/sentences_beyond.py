@@ -16,7 +16,6 @@ from activedpo_lib.study.comparisons.pooled import pooled_verdicts, power_lines
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.probing import picks
 from activedpo_lib.study.scarcity.kl_sentences import strategies_at_equal_kl
-from activedpo_lib.study.scarcity.parts import which_part
 from activedpo_lib.study.statistics import effects, last_round, saved_table, sign
 from activedpo_lib.study.wording import (
     REWARD,
@@ -162,7 +161,7 @@ def all_strategies(folder: Path) -> str:
     equal = strategies_at_equal_kl(folder)
     seen = [_power(table, str(measure), own) for measure, own in last.groupby("measure")]
     seen += power_lines(table, measures)
-    return paragraphs(head, equal, *lines, *seen, which_part(table))
+    return paragraphs(head, equal, *lines, *seen)
 
 
 def _over_cells(table: pd.DataFrame, measures: tuple[str, ...]) -> str:

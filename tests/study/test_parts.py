@@ -8,8 +8,11 @@ from activedpo_lib.method.strategies import ABLATIONS, STRATEGIES
 from activedpo_lib.study.scarcity import parts
 from activedpo_lib.study.studies import load_study
 
-ENDS = {"predicted_improvement": 1.0, "improvement_random_signs": 0.4, "predicted_gap": 0.9,
-        "improvement_last_labels": 1.0, "improvement_random_start": 1.3, "random": 0.5}  # fmt: skip
+ENDS = {
+    "upper_confidence_gap": 1.2, "predicted_gap": 0.9, "uncertainty_alone": 1.2,
+    "predicted_improvement": 1.0, "improvement_own_gaps": 1.0, "improvement_random_signs": 0.4,
+    "improvement_last_labels": 1.0, "improvement_random_start": 1.3, "random": 0.5,
+}  # fmt: skip
 
 
 def table(ends=ENDS, seeds=4, measures=("reward", "utility"), turned="utility"):
@@ -37,20 +40,20 @@ def test_a_part_is_worth_the_whole_less_what_is_left_paired_by_seed_over_the_tas
         "without the predicted signs",
         "without the earlier batches' labels",
         "without the transductive start",
+        "Random",
     ]
     whole, signs = ("predicted_improvement", "improvement_random_signs")
     noise = np.array([((s + len(signs)) % 3) - ((s + len(whole)) % 3) for s in range(4)])
     np.testing.assert_allclose(found["without the predicted signs"], -0.6 + 0.01 * noise)
-    assert not parts.without(table(), "upper_confidence_gap", "reward")  # was not run
 
 
-def test_the_figures_panels_have_random_beside_the_parts_and_the_distance_beside_the_measures():
+def test_the_distance_stands_beside_the_measures_of_each_criterion():
     sizes = table(measures=("kl",))
-    found = parts.parts_and_random(table(), sizes[sizes["round"] == 2])
-    assert list(found) == ["reward", "utility", "kl"]
-    assert all(list(cells)[-1] == "Random" for cells in found.values())
-    signs = {measure: np.sign(cells["Random"].mean()) for measure, cells in found.items()}
-    assert signs == {"reward": -1, "utility": 1, "kl": -1}
+    found = parts.taken_apart(table(), sizes[sizes["round"] == 2])
+    assert list(found) == list(parts.PARTS)
+    for own in found.values():
+        signs = {measure: np.sign(cells["Random"].mean()) for measure, cells in own.items()}
+        assert signs == {"reward": -1, "utility": 1, "kl": -1}
 
 
 def saved(folder, results):
@@ -67,15 +70,18 @@ def saved(folder, results):
 
 def test_the_finding_names_the_parts_whose_absence_lowers_each_measure(tmp_path):
     saved(tmp_path, table())
-    head = parts.sentence(tmp_path).split("**")[1].splitlines()
-    assert head == [
-        "Predicted improvement's reward ends lower without the sum over the pool and without the "
-        "predicted signs.",
-        "Predicted improvement's true utility ends lower without the transductive start.",
+    assert parts.sentence(tmp_path).split("**")[1].splitlines() == [
+        "Upper-confidence gap ended above Random in reward, over all cells, corrected.",
+        "Its reward ended lower without the uncertainty.",
+        "Its true utility was not shown to need any of its parts.",
+        "Predicted improvement ended above Random in reward, over all cells, corrected.",
+        "Its reward ended lower without the predicted signs.",
+        "Its true utility ended lower without the transductive start.",
     ]
     saved(tmp_path, table(ends=dict.fromkeys(ENDS, 1.0), turned=""))
     head = parts.sentence(tmp_path).split("**")[1]
-    assert "reward ends no lower, established, without any of its parts." in head
+    assert "Upper-confidence gap ended above Random in no measure" in head
+    assert "Its reward was not shown to need any of its parts." in head
 
 
 def test_one_seed_is_not_judged(tmp_path):
@@ -91,5 +97,5 @@ def test_every_part_is_a_strategy_that_can_be_run(whole):
 
 def test_the_study_runs_the_whole_and_each_of_its_parts():
     run = {strategy for *_, strategy in load_study("parts").cells}
-    assert run == {"random", parts.TAKEN_APART, *parts.PARTS[parts.TAKEN_APART]}
+    assert run == {"random", *parts.PARTS, *(s for own in parts.PARTS.values() for s in own)}
     assert set(ABLATIONS) < run

@@ -91,21 +91,27 @@ def _legend(figure: Figure, ax: Axes, room: bool) -> None:
     figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), frameon=False)
 
 
-def parts(found: Mapping[str, Mapping[str, np.ndarray]], title: str) -> Figure:
-    """Figure 23: a panel a measure, a row for each part left out, and Random: the difference to the
-    whole criterion, its seeds and their interval. found: of `parts_and_random`.
+def parts(found: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]], title: str) -> Figure:
+    """Figure 23: a row of panels a criterion, a panel a measure, in it a row for each part left
+    out, and Random: the difference to the whole, its seeds and their interval. found: of
+    `taken_apart`.
     """
-    rows = list(next(iter(found.values())))
+    rows = [len(next(iter(own.values()))) for own in found.values()]
+    columns = len(next(iter(found.values())))
     figure, axes = plt.subplots(
-        1, len(found), squeeze=False, layout="constrained",
-        figsize=(2.2 + 2.9 * len(found), 0.42 * len(rows) + 1.3),
+        len(found), columns, squeeze=False, sharex="col", layout="constrained",
+        height_ratios=rows, figsize=(2.4 + 2.9 * columns, 0.42 * sum(rows) + 2.0),
     )  # fmt: skip
-    for ax, (measure, cells) in zip(axes[0], found.items(), strict=True):
-        plots.intervals(rows, list(cells.values()), ax)
-        ax.set_xlabel(f"difference in {plots.AXES[measure].removeprefix('mean ')}")
-    for ax in axes[0, 1:]:
-        ax.set_yticklabels([])
-    seeds = min(len(values) for values in next(iter(found.values())).values())
-    note = f"mean over tasks and models, {seeds} seeds (dots), 95 % t interval, uncorrected"
+    for (whole, own), panels in zip(found.items(), axes, strict=True):
+        for ax, (measure, cells) in zip(panels, own.items(), strict=True):
+            plots.intervals(list(cells), list(cells.values()), ax)
+            ax.set_xlabel(f"difference in {plots.AXES[measure].removeprefix('mean ')}")
+        for ax in panels[1:]:
+            ax.set_yticklabels([])
+        panels[0].set_title(plots.LABELS[whole], loc="left")
+    seeds = min(len(v) for own in found.values() for cells in own.values() for v in cells.values())
+    note = (
+        f"to the whole criterion; mean over tasks and models, {seeds} seeds (dots), 95 % interval"
+    )
     figure.suptitle(f"{title}\n{note if seeds > 1 else 'one seed'}", fontsize="medium")
     return figure

@@ -2,33 +2,34 @@
 gradient norm and EPIG. Figures 23 and 24.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from activedpo_lib.study.comparisons.corrected import known_measures
+from activedpo_lib.study.comparisons.corrected import LEVEL, holm, known_measures, paired_p
 from activedpo_lib.study.comparisons.pooled import over_cells
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.scarcity import controls
 from activedpo_lib.study.scarcity.kl_sentences import WORDS
 from activedpo_lib.study.scarcity.numbers import measure_of
-from activedpo_lib.study.statistics import saved_table, sign
+from activedpo_lib.study.statistics import saved_table
 from activedpo_lib.study.wording import headline, joined, name_of, paragraphs, stands
 
 # A criterion, and what is left of it without a part: {strategy: the part that it lacks}.
 PARTS = {
-    "upper_confidence_gap": {"predicted_gap": "the uncertainty", "bald": "the predicted gap"},
+    "upper_confidence_gap": {
+        "predicted_gap": "the uncertainty",
+        "uncertainty_alone": "the predicted gap",
+    },
     "predicted_improvement": {
-        "predicted_gap": "the sum over the pool",
+        "improvement_own_gaps": "the sum over the pool",
         "improvement_random_signs": "the predicted signs",
         "improvement_last_labels": "the earlier batches' labels",
         "improvement_random_start": "the transductive start",
     },
 }
-TAKEN_APART = "predicted_improvement"
-KL = "kl"
+KL, RANDOM = "kl", "random"
 MEAN = "after the last round, mean over tasks and models, uncorrected"
 UNITS = {
     "agreement": "Agreement with held-out answers (0 to 1)",
@@ -36,33 +37,31 @@ UNITS = {
     "utility": "True utility (utils)",
     KL: "KL to pi_SFT (nats a response)",
 }
+Cells = dict[str, np.ndarray]  # "without <a part>": differences to the whole, (seeds,)
 
 
-def without(table: pd.DataFrame, whole: str, measure: str) -> dict[str, np.ndarray]:
+def without(table: pd.DataFrame, whole: str, measure: str) -> Cells:
     """{"without <a part>": differences to the whole criterion after the last round, (seeds,), a
-    seed's mean over tasks and models}; empty where the whole was not run.
+    seed's mean over tasks and models}, and Random's under its own name.
     """
-    if whole not in set(table["strategy"]):
-        return {}
-    apart = over_cells(table[table["strategy"].isin([whole, *PARTS[whole]])], measure, whole)
+    parts = PARTS[whole] | {RANDOM: ""}
+    apart = over_cells(table[table["strategy"].isin([whole, *parts])], measure, whole)
     return {
-        f"without {part}": apart[strategy]
-        for strategy, part in PARTS[whole].items()
+        f"without {part}" if part else name_of(strategy): apart[strategy]
+        for strategy, part in parts.items()
         if strategy in apart
     }
 
 
-def parts_and_random(
-    results: pd.DataFrame, sizes: pd.DataFrame, whole: str = TAKEN_APART
-) -> dict[str, dict[str, np.ndarray]]:
-    """{measure: {"without <a part>" or "Random": differences to the whole, (seeds,)}}, of what is
-    measured, and of the KL. sizes: of `update_table`, the last round.
+def taken_apart(results: pd.DataFrame, sizes: pd.DataFrame) -> dict[str, dict[str, Cells]]:
+    """{whole: {measure: of `without`}}, of what is measured and of the KL. sizes: of
+    `update_table`, the last round.
     """
-    found = {}
-    for measure, table in [*((measure, results) for measure in measures_of(results)), (KL, sizes)]:
-        random = over_cells(table[table["strategy"].isin([whole, "random"])], measure, whole)
-        found[measure] = without(table, whole, measure) | {name_of("random"): random["random"]}
-    return found
+    tables = dict.fromkeys(measures_of(results), results) | {KL: sizes}
+    return {
+        whole: {measure: without(table, whole, measure) for measure, table in tables.items()}
+        for whole in PARTS
+    }
 
 
 def measures_of(table: pd.DataFrame) -> list[str]:
@@ -71,40 +70,54 @@ def measures_of(table: pd.DataFrame) -> list[str]:
     return [measure_of(table), *known]
 
 
-def which_part(table: pd.DataFrame, measure: str = "reward", wholes: Iterable[str] = PARTS) -> str:
-    """Which part earns it? Every criterion without each of its parts, as a list; "" where none of
-    them was run whole.
-    """
-    cells = {
-        f"{name_of(whole)} {part}": values
-        for whole in wholes
-        for part, values in without(table, whole, measure).items()
-    }
-    what = f"Which part earns it? {UNITS[measure]} {MEAN}"
-    return stands(cells, what, "the whole criterion") if cells else ""
-
-
 def sentence(folder: Path) -> str:
-    """Figure 23: predicted improvement without each of its parts; Figure 24: the controls."""
+    """Figure 23: two criteria without each of their parts; Figure 24: the controls."""
     table, sizes = (saved_table(folder, f"fig23_parts{part}") for part in ("", "_update_size"))
-    measures = measures_of(table)
-    found = {measure: without(table, TAKEN_APART, measure) for measure in measures}
-    head = "\n".join(_needed(WORDS[measure], cells) for measure, cells in found.items())
+    found, measures = taken_apart(table, sizes), measures_of(table)
     said, lists = controls.answers(saved_table(folder, "fig24_more_controls"))
+    first = found[next(iter(PARTS))][measures[0]]
     return paragraphs(
-        headline(found[measures[0]], head),
+        headline(first, _lower(found, measures)),
         said,
-        *(which_part(table, measure, (TAKEN_APART,)) for measure in measures),
-        which_part(sizes, KL, (TAKEN_APART,)),
-        *(power_line(cells.values(), f"that mean's {WORDS[m]}") for m, cells in found.items()),
+        *(
+            stands(cells, f"{name_of(whole)}, {UNITS[measure]} {MEAN}", "the whole criterion")
+            for whole, own in found.items()
+            for measure, cells in own.items()
+        ),
+        *(
+            power_line(
+                [v for own in found.values() for v in own[m].values()], f"that mean's {word}"
+            )
+            for m, word in WORDS.items()
+            if m in measures
+        ),
         *lists,
     )
 
 
-def _needed(word: str, cells: dict[str, np.ndarray]) -> str:
-    """Without which parts it ends below the whole: "reward ends lower without x and without y"."""
-    lower = [part for part, values in cells.items() if sign(values) < 0]
-    fallen = (
-        f"lower {joined(lower)}" if lower else "no lower, established, without any of its parts"
-    )
-    return f"Predicted improvement's {word} ends {fallen}."
+def _lower(found: dict[str, dict[str, Cells]], measures: list[str]) -> str:
+    """Whether each criterion gains over Random at all, and without which parts it ends lower, all
+    of it corrected as one family.
+    """
+    family = {
+        (whole, measure, part): values
+        for whole, own in found.items()
+        for measure in measures
+        for part, values in own[measure].items()
+    }
+    p = holm([paired_p(values) for values in family.values()])
+    small = zip(family.items(), p, strict=True)
+    lower = {key for (key, values), own in small if own < LEVEL and values.mean() < 0}
+    lines = []
+    for whole, own in found.items():
+        over = [WORDS[m] for m in measures if (whole, m, name_of(RANDOM)) in lower]
+        where = f"in {joined(over)}" if over else "in no measure"
+        lines.append(f"{name_of(whole)} ended above Random {where}, over all cells, corrected")
+        for measure in measures:
+            parts = [part for part in own[measure] if part != name_of(RANDOM)]
+            gone = [part for part in parts if (whole, measure, part) in lower]
+            told = (
+                f"ended lower {joined(gone)}" if gone else "was not shown to need any of its parts"
+            )
+            lines.append(f"its {WORDS[measure]} {told}")
+    return "\n".join(f"{line[0].upper()}{line[1:]}." for line in lines)
