@@ -91,9 +91,8 @@ class Study:
         found = load_study(name, profile, more)
         if not found.cells:
             raise ParamsError(
-                f"the study {name} asks for what only the built-in world has, as a known truth, or "
-                f"a model made here, as a width to choose; the profile {profile} lacks it: run it "
-                "under tiny, or smoke"
+                f"the study {name} asks for what only the built-in world has, a known truth, or a "
+                f"model made here, its width; the profile {profile} lacks it: run it under tiny"
             )
         return replace(found, seeds=tuple(found.first_seed + seed for seed in seeds), root=root)
 
