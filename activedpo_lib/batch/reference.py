@@ -18,11 +18,8 @@ from activedpo_lib.store import HOME, read_json, source_digest, write_table
 from activedpo_lib.study.studies import FIGURES
 
 COMMITTED = Path("figures")
-ALONE = (
-    "25_fresh_seeds",
-    "26_model_size",
-    "27_which_part",
-)  # notebooks of other targets than `make all-figures`
+# The notebooks of other targets than `make all-figures`.
+ALONE = ("25_fresh_seeds", "26_model_size", "27_which_part")
 CELL = ["task", "model", "strategy"]
 
 

@@ -164,7 +164,7 @@ def test_in_a_replay_nobody_answers_in_peoples_place(tmp_path):
 @pytest.mark.parametrize("profile", ["files", "paper", "qwen3"])
 def test_proposition_1_is_not_checked_on_real_text(profile, tmp_path):
     said = f"the study proposition asks for what only the built-in world has, .* profile {profile}"
-    with pytest.raises(ParamsError, match=f"{said} lacks it: run it under tiny, or smoke"):
+    with pytest.raises(ParamsError, match=f"{said} lacks it: run it under tiny"):
         Study.open("proposition", profile, root=tmp_path)
     assert not list(tmp_path.iterdir())
 
