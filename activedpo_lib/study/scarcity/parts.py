@@ -10,7 +10,7 @@ import pandas as pd
 from activedpo_lib.study.comparisons.corrected import LEVEL, holm, known_measures, paired_p
 from activedpo_lib.study.comparisons.pooled import over_cells
 from activedpo_lib.study.comparisons.power import power_line
-from activedpo_lib.study.scarcity import controls
+from activedpo_lib.study.scarcity import controls, longer
 from activedpo_lib.study.scarcity.kl_sentences import WORDS
 from activedpo_lib.study.scarcity.numbers import measure_of
 from activedpo_lib.study.statistics import saved_table
@@ -31,12 +31,7 @@ PARTS = {
 }
 KL, RANDOM = "kl", "random"
 MEAN = "after the last round, mean over tasks and models, uncorrected"
-UNITS = {
-    "agreement": "Agreement with held-out answers (0 to 1)",
-    "reward": "Oracle reward (logits)",
-    "utility": "True utility (utils)",
-    KL: "KL to pi_SFT (nats a response)",
-}
+UNITS = longer.MEASURES | {KL: "KL to pi_SFT (nats a response)"}
 Cells = dict[str, np.ndarray]  # "without <a part>": differences to the whole, (seeds,)
 
 
