@@ -2,6 +2,7 @@
 gradient norm and EPIG. Figures 23 and 24.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -70,29 +71,31 @@ def sentence(folder: Path) -> str:
     table, sizes = (saved_table(folder, f"fig23_parts{part}") for part in ("", "_update_size"))
     found, measures = taken_apart(table, sizes), measures_of(table)
     said, lists = controls.answers(saved_table(folder, "fig24_more_controls"))
-    first = found[next(iter(PARTS))][measures[0]]
+    heads = zip(found.values(), _lower(found, measures), strict=True)
     return paragraphs(
-        headline(first, _lower(found, measures)),
+        *(headline(own[measures[0]], head) for own, head in heads),
         said,
         *(
             stands(cells, f"{name_of(whole)}, {UNITS[measure]} {MEAN}", "the whole criterion")
             for whole, own in found.items()
             for measure, cells in own.items()
         ),
-        *(
-            power_line(
-                [v for own in found.values() for v in own[m].values()], f"that mean's {word}"
-            )
-            for m, word in WORDS.items()
-            if m in measures
-        ),
+        *_powers(found, measures),
         *lists,
     )
 
 
-def _lower(found: dict[str, dict[str, Cells]], measures: list[str]) -> str:
-    """Whether each criterion gains over Random at all, and without which parts it ends lower, all
-    of it corrected as one family.
+def _powers(found: dict[str, dict[str, Cells]], measures: list[str]) -> Iterator[str]:
+    """What could have been established, at the headlines' corrected level, a line a measure."""
+    seen = {m: [v for own in found.values() for v in own[m].values()] for m in measures}
+    family = sum(map(len, seen.values()))
+    for measure, groups in seen.items():
+        yield power_line(groups, f"that mean's {WORDS[measure]}", family)
+
+
+def _lower(found: dict[str, dict[str, Cells]], measures: list[str]) -> list[str]:
+    """Of each criterion, whether it gains over Random at all, and without which parts it ends
+    lower; all of it corrected as one family.
     """
     family = {
         (whole, measure, part): values
@@ -103,16 +106,20 @@ def _lower(found: dict[str, dict[str, Cells]], measures: list[str]) -> str:
     p = holm([paired_p(values) for values in family.values()])
     small = zip(family.items(), p, strict=True)
     lower = {key for (key, values), own in small if own < LEVEL and values.mean() < 0}
-    lines = []
-    for whole, own in found.items():
-        over = [WORDS[m] for m in measures if (whole, m, name_of(RANDOM)) in lower]
-        where = f"in {joined(over)}" if over else "in no measure"
-        lines.append(f"{name_of(whole)} ended above Random {where}, over all cells, corrected")
-        for measure in measures:
-            parts = [part for part in own[measure] if part != name_of(RANDOM)]
-            gone = [part for part in parts if (whole, measure, part) in lower]
-            told = (
-                f"ended lower {joined(gone)}" if gone else "was not shown to need any of its parts"
-            )
-            lines.append(f"its {WORDS[measure]} {told}")
+    return [
+        _lines(whole, [key[1:] for key in lower if key[0] == whole], measures) for whole in found
+    ]
+
+
+def _lines(whole: str, lower: list[tuple[str, str]], measures: list[str]) -> str:
+    """lower: the (measure, part) that are established to be below the whole."""
+    random = name_of(RANDOM)
+    over = [WORDS[measure] for measure in measures if (measure, random) in lower]
+    where = joined(over) if over else "no measure"
+    lines = [f"{name_of(whole)} ended above Random in {where}, over all cells, corrected"]
+    for measure in measures:
+        parts = [f"without {part}" for part in PARTS[whole].values()]
+        gone = [part for part in parts if (measure, part) in lower]
+        told = f"ended lower {joined(gone)}" if gone else "was not shown to need any of its parts"
+        lines.append(f"its {WORDS[measure]} {told}")
     return "\n".join(f"{line[0].upper()}{line[1:]}." for line in lines)
