@@ -10,6 +10,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from activedpo_lib.study import sentences_beyond as beyond
 from activedpo_lib.study import statistics
@@ -47,7 +48,8 @@ def main_results(folder: Path) -> str:
     }
     parts = []
     for measure, (name, what) in measured.items():
-        found = last_differences(saved_table(folder, name), measure, "strategy", "random")
+        table = saved_table(folder, name)
+        found = last_differences(table, measure, "strategy", "random")
         cells = {f"{t}, {m}": v for (t, m, s), v in found.items() if s == "activedpo"}
         count = counted(cells, 1, "cell")
         over = compared(np.mean(list(cells.values()), axis=0), "Random's")  # one number a seed
@@ -55,7 +57,7 @@ def main_results(folder: Path) -> str:
             f"ActiveDPO's {measure.replace('_', '-')} ended above Random's in {count}, and over "
             f"all of them {over}{_of_the_room(folder, found, measure)}."
         )
-        head += _labels_saved(folder) if measure == "reward" else ""
+        head += _labels_saved(table) if measure == "reward" else ""
         parts += [headline(cells, head), stands(cells, what, "Random")]
     every = effects(folder, "fig1_reward", "reward", "strategy", "random")
     own, rest = (
@@ -72,9 +74,8 @@ def main_results(folder: Path) -> str:
     )
 
 
-def _labels_saved(folder: Path) -> str:
+def _labels_saved(table: pd.DataFrame) -> str:
     """The paper's claim in its own unit: by how many labels ActiveDPO is ahead of Random."""
-    table = saved_table(folder, "fig1_reward")
     saved = amount(statistics.labels_saved(table, "reward")["activedpo"], 1)
     return (
         f"\nOver all cells it first reached the reward that Random ends with {saved} labels before "

@@ -4,13 +4,18 @@ No criteria to be used; see notebook 27. Predicted gap (`reward.py`) is one more
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
-from activedpo_lib.method.design import largest
 from activedpo_lib.method.strategies.classic import random
-from activedpo_lib.method.strategies.gradient import i_optimal
-from activedpo_lib.method.strategies.improvement import improvement, predicted_improvement
-from activedpo_lib.method.strategies.posterior import reward_posterior
+from activedpo_lib.method.strategies.improvement import (
+    improvement,
+    once_labelled,
+    predicted_improvement,
+)
+from activedpo_lib.method.strategies.posterior import RewardPosterior
 from activedpo_lib.method.strategies.reward import on_the_reward
 from activedpo_lib.records import Candidates, Selection, Strategy
 from activedpo_lib.streams import Stream
@@ -23,28 +28,17 @@ def uncertainty_alone(prior: float = 0.1) -> Strategy:
 
 def improvement_own_gaps(prior: float = 0.1, ridge: float = 1.0) -> Strategy:
     """This project's ablation: the B largest |mu_i|, without the sum over the pool."""
-
-    def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
-        known, ties = reward_posterior(candidates, prior), stream.uniforms(candidates.ids)
-        if not len(known.past):
-            return i_optimal(known.phi, known.past, batch_size, ridge, ties)
-        return largest(np.abs(known.mean), batch_size, ties)
-
-    return Strategy(frozenset({"phi"}), select)
+    return once_labelled(lambda known, *_, **__: np.abs(known.mean), prior, ridge)
 
 
 def improvement_random_signs(prior: float = 0.1, ridge: float = 1.0) -> Strategy:
     """This project's ablation: g^ = sum_i s_i |mu_i| phi_i, each sign s_i by a coin of its own."""
 
-    def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
-        known, ties = reward_posterior(candidates, prior), stream.uniforms(candidates.ids)
-        if not len(known.past):
-            return i_optimal(known.phi, known.past, batch_size, ridge, ties)
-        heads = stream.child("signs").uniforms(candidates.ids) < 0.5
-        gaps = np.where(heads, 1.0, -1.0) * np.abs(known.mean)
-        return largest(improvement(known.phi, gaps), batch_size, ties)
+    def scores(known: RewardPosterior, ids: Sequence[Any], *, stream: Stream) -> np.ndarray:
+        heads = stream.child("signs").uniforms(ids) < 0.5
+        return improvement(known.phi, np.where(heads, 1.0, -1.0) * np.abs(known.mean))
 
-    return Strategy(frozenset({"phi"}), select)
+    return once_labelled(scores, prior, ridge)
 
 
 def improvement_last_labels(prior: float = 0.1, ridge: float = 1.0) -> Strategy:

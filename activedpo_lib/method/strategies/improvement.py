@@ -7,6 +7,8 @@ label of pair i would move the policy that way, whoever wins.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from activedpo_lib.method.design import largest
@@ -16,22 +18,32 @@ from activedpo_lib.method.strategies.posterior import reward_posterior
 from activedpo_lib.records import Candidates, Selection, Strategy
 from activedpo_lib.streams import Stream
 
+Scores = Callable[..., np.ndarray]
+
 
 def improvement(phi: np.ndarray, gaps: np.ndarray) -> np.ndarray:
     """|phi_i . g^| of every pair, (n,): g^ = sum_i gaps_i phi_i, phi (n, d), gaps (n,)."""
     return np.abs(phi @ (gaps @ phi))
 
 
-def predicted_improvement(prior: float = 0.1, ridge: float = 1.0) -> Strategy:
-    """This project's own: the B largest |phi_i . g^|; before any label, transductive."""
+def once_labelled(scores: Scores, prior: float, ridge: float) -> Strategy:
+    """The strategy that picks the B largest scores at once; before any label, transductive.
+
+    scores: (the RewardPosterior, the pairs' ids, stream=the Stream) -> (n,).
+    """
 
     def select(candidates: Candidates, batch_size: int, *, stream: Stream) -> Selection:
         known, ties = reward_posterior(candidates, prior), stream.uniforms(candidates.ids)
         if not len(known.past):
             return i_optimal(known.phi, known.past, batch_size, ridge, ties)
-        return largest(improvement(known.phi, known.mean), batch_size, ties)
+        return largest(scores(known, candidates.ids, stream=stream), batch_size, ties)
 
     return Strategy(frozenset({"phi"}), select)
+
+
+def predicted_improvement(prior: float = 0.1, ridge: float = 1.0) -> Strategy:
+    """This project's own: the B largest |phi_i . g^|; before any label, transductive."""
+    return once_labelled(lambda known, *_, **__: improvement(known.phi, known.mean), prior, ridge)
 
 
 def improve_and_explore(prior: float = 0.1, ridge: float = 1.0) -> Strategy:

@@ -40,6 +40,7 @@ BESIDE = (  # what is not judged: a variant, what it is compared with, and both 
     (OWN_COIN, USUAL_COIN, "ActiveDPO with a coin's labels", "Random so labelled, at its own step"),
     (OWN_COIN, SAME_COIN, "ActiveDPO with a coin's labels", "Random so labelled, at that step"),
 )
+COINS = "that with a coin's labels"
 NAMES = {
     USUAL: "Random at its own step", OWN: "ActiveDPO at its own", SAME: "Random at ActiveDPO's",
     PREDICTED: "ActiveDPO at its own, with a predictor's labels",
@@ -174,21 +175,21 @@ def _not_judged(table: pd.DataFrame, measure: str) -> str:
     oracle's labels teach beyond the strategy's own predictions, and beyond a coin.
     """
     what = f"Not judged, uncorrected, {WORDS[measure]}"
-    beside = [
-        stands(cells | {"over all cells": _over_cells(cells)}, f"{what}: {who}", baseline)
+    told = [
+        (_variant(table, measure, variant, against), who, baseline)
         for variant, against, who, baseline in BESIDE
-        if (cells := _variant(table, measure, variant, against))
     ]
-    beside += [
-        stands(
-            cells | {"over all cells": _over_cells(cells)},
-            f"{what}: ActiveDPO at its own step less {whom}",
-            "that with a coin's labels",
-        )
+    told += [
+        (_earned(table, measure, OWN, against), f"ActiveDPO at its own step less {whom}", COINS)
         for against, whom in ((USUAL, "Random at Random's"), (SAME, "Random at that step"))
-        if (cells := _earned(table, measure, OWN, against))
     ]
-    return paragraphs(*beside)
+    return paragraphs(
+        *(
+            stands(cells | {"over all cells": _over_cells(cells)}, f"{what}: {who}", baseline)
+            for cells, who, baseline in told
+            if cells
+        )
+    )
 
 
 def _variant(table: pd.DataFrame, measure: str, variant: str, against: str) -> dict:

@@ -49,7 +49,7 @@ def at_equal_kl(
         )
         for pair in dict.fromkeys(key[:2] for key in found)
     ]
-    beyond = {measure: _beyond_placebo(table, measure, variant) for measure in _measures(table)}
+    beyond = {measure: _beyond_placebo(table, measure, variant) for measure in measures_of(table)}
     less = [_less_placebo(own, measure) for measure, own in beyond.items()]
     head = _headline(verdicts, seeds, _beside_placebo(beyond))
     return [head, *lists, *_placebo(table, variant), *less, *_powers(found)]
@@ -63,7 +63,8 @@ def _powers(found: dict[Key, np.ndarray]) -> Iterator[str]:
             yield power_line(seen, f"a cell's {WORDS[measure]}", len(found))
 
 
-def _measures(table: pd.DataFrame) -> list[str]:
+def measures_of(table: pd.DataFrame) -> list[str]:
+    """Those of WORDS that a table has."""
     return [name for name in WORDS if name in table and table[name].notna().any()]
 
 
@@ -73,7 +74,7 @@ def compared(table: pd.DataFrame, variant: str) -> dict[Key, np.ndarray]:
         (strategy, measure, *cell): values
         for strategy in dict.fromkeys(table["strategy"])
         if strategy != PLACEBO
-        for measure in _measures(table)
+        for measure in measures_of(table)
         for cell, values in by_cell(table, strategy, measure, variant).items()
     }
 
@@ -98,7 +99,7 @@ def _verdicts(cells: dict[str, tuple[np.ndarray, str]], what: str, seeds: int) -
 
 def _placebo(table: pd.DataFrame, variant: str) -> Iterator[str]:
     """What Random's own usual run gains by this comparison, with that run held out."""
-    for measure in _measures(table):
+    for measure in measures_of(table):
         cells = {
             f"{task}, {model}": values
             for (task, model), values in by_cell(table, PLACEBO, measure, variant).items()
@@ -165,7 +166,7 @@ def strategies_at_equal_kl(folder: Path) -> str:
     table = saved_seeds(folder, "fig20_equal_kl")
     if table.empty:
         return ""
-    measures, lists = _measures(table), []
+    measures, lists = measures_of(table), []
     above: list[set[str]] = []
     beyond: list[set[str]] = []
     for measure in measures:

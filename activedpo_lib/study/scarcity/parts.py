@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from activedpo_lib.study.comparisons.corrected import LEVEL, holm, known_measures, paired_p
+from activedpo_lib.study.comparisons.corrected import LEVEL, holm, paired_p
 from activedpo_lib.study.comparisons.pooled import over_cells
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.scarcity import controls, longer
-from activedpo_lib.study.scarcity.kl_sentences import WORDS
-from activedpo_lib.study.scarcity.numbers import measure_of
+from activedpo_lib.study.scarcity.kl_sentences import WORDS, measures_of
 from activedpo_lib.study.statistics import saved_table
 from activedpo_lib.study.wording import headline, joined, name_of, paragraphs, stands
 
@@ -31,7 +30,6 @@ PARTS = {
     },
 }
 KL, RANDOM = "kl", "random"
-MEAN = "after the last round, mean over tasks and models, uncorrected"
 UNITS = longer.MEASURES | {KL: "KL to pi_SFT (nats a response)"}
 Cells = dict[str, np.ndarray]  # "without <a part>": differences to the whole, (seeds,)
 
@@ -60,12 +58,6 @@ def taken_apart(results: pd.DataFrame, sizes: pd.DataFrame) -> dict[str, dict[st
     }
 
 
-def measures_of(table: pd.DataFrame) -> list[str]:
-    """What runs are measured by, and the true utility where it is known."""
-    known = [name for name in known_measures(table) if name == "utility"]
-    return [measure_of(table), *known]
-
-
 def sentence(folder: Path) -> str:
     """Figure 23: two criteria without each of their parts; Figure 24: the controls."""
     table, sizes = (saved_table(folder, f"fig23_parts{part}") for part in ("", "_update_size"))
@@ -76,7 +68,9 @@ def sentence(folder: Path) -> str:
         *(headline(own[measures[0]], head) for own, head in heads),
         said,
         *(
-            stands(cells, f"{name_of(whole)}, {UNITS[measure]} {MEAN}", "the whole criterion")
+            stands(
+                cells, f"{name_of(whole)}, {UNITS[measure]} {controls.MEAN}", "the whole criterion"
+            )
             for whole, own in found.items()
             for measure, cells in own.items()
         ),
