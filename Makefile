@@ -12,7 +12,7 @@ LINKS   := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 # Where this is set, as in many containers, every kernel would compile torch and transformers anew: 9 s of its time.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: figures all-figures fresh scale parts plan status compare reference verify test test-slow test-slurm bench bench-slow audit site lab lint bases lock clean
+.PHONY: figures all-figures strategies fresh scale parts plan status compare reference verify test test-slow test-slurm bench bench-slow audit site lab lint bases lock clean
 
 # Given or not is the command's to see: an empty one is left out, a bad one is its error.
 BATCH = '$(PROFILE)' $(if $(SEEDS),--seeds '$(SEEDS)')
@@ -23,8 +23,8 @@ figures: $(STAMP)
 all-figures: $(STAMP)
 	@$(BIN)/python -m activedpo_lib.batch.batch $(BATCH) --studies $(if $(CORES),--cores '$(CORES)') $(if $(CLUSTER),--cluster '$(CLUSTER)')
 
-# Figures 18 and 22, seeds that no other figure has; Figure 19, models of four sizes; Figures 23 and 24, parts of a criterion.
-fresh scale parts: $(STAMP)
+# Figures 13 and 20, every strategy; 18 and 22, seeds that no other figure has; 19, models of four sizes; 23 and 24, parts of a criterion.
+strategies fresh scale parts: $(STAMP)
 	@$(BIN)/python -m activedpo_lib.batch.batch $(BATCH) --$@ $(if $(CORES),--cores '$(CORES)') $(if $(CLUSTER),--cluster '$(CLUSTER)')
 
 # Two processes; what is slow and rarely breaks is in test-slow.

@@ -9,8 +9,9 @@ sys.path.insert(0, workflow.basedir)
 from activedpo_lib.batch.engine import figures_folder, runs_folder
 from activedpo_lib.params import load_grid, load_params
 from activedpo_lib.batch.gpus import cards
+from activedpo_lib.batch.notebooks import ALL, ALONE, NOTEBOOKS, figures_of
 from activedpo_lib.store import content_key, source_digest
-from activedpo_lib.study.studies import load_study
+from activedpo_lib.study.studies import FIGURES as made_by, load_study
 
 PROFILE = str(config.get("profile", "tiny"))
 GRID = load_grid(PROFILE)
@@ -52,40 +53,6 @@ rule all:
         [f"{RUNS}/tables/over_optimisation.csv", f"{RUNS}/tables/be_the_oracle.csv"] if KNOWN else [],
 
 
-# The studies: each notebook runs its own, and makes these figures. What two share is run once, by whoever comes first.
-# The minutes it takes on the built-in world, 3 seeds: the longest start first, or one core waits for it at the end.
-STUDIES = {
-    "06_label_elasticity": (["elasticity"], ["fig15_label_elasticity"], 3),
-    "07_room": (["room"], ["fig16_room"], 6),
-    "10_model_dependence": (["clusters"], ["fig2_model_dependence"], 4),
-    "11_normalisation": (["normalisation"], ["fig3_normalisation"], 5),
-    "12_projection": (["projection"], ["fig4_projection", "fig11_projection_quality"], 4),
-    "14_v_ablation": (["v_ablation"], ["fig7_v_ablation"], 2),
-    "15_costs": (["probed"], ["fig8_costs"], 1),
-    "16_forgetting": (["probed"], ["fig9_forgetting"], 3),
-    "17_what_was_picked": (["probed"], ["fig10_picks"], 2),
-    "18_when_does_it_pay": (["pays", "ridge"], ["fig12_when_it_pays"], 15),
-    "19_all_strategies": (["strategies", "equal_kl"], ["fig13_all_strategies", "fig20_equal_kl"], 46),
-    "20_is_it_the_labels": (["controls", "equal_kl", "longer"], ["fig17_controls", "fig21_longer"], 24),
-    "21_replay": (["replay"], ["fig14_replay"], 5),
-    "22_decisions": (["decisions"], ["decisions"], 6),
-}
-if KNOWN:
-    STUDIES["13_proposition_1"] = (["proposition"], ["fig6_proposition_1", "fig6_proposition_1_beyond"], 3)
-# What a notebook draws or tells of another's figure: the room, what half the labels cost, a run's seconds. They start before all others.
-READS = {
-    "07_room": ["fig15_label_elasticity"],
-    "15_costs": ["fig1_reward"],
-    "18_when_does_it_pay": ["fig16_room"],
-    "19_all_strategies": ["fig16_room"],
-    "25_fresh_seeds": ["fig16_room"],
-}
-# With targets of their own: `make fresh`, `make scale` and `make parts`.
-ALONE = {
-    "25_fresh_seeds": (["confirm", "confirm_truth", "confirm_equal_kl", "confirm_own_step", "equal_kl"], ["fig18_fresh_seeds", "fig22_own_step"], 12),
-    "26_model_size": (["scale_tuning", "scale"], ["fig19_model_size"], 240),
-    "27_which_part": (["parts", "more_controls"], ["fig23_parts", "fig24_more_controls"], 15),
-}
 # Figure 1 has the room as a line wherever the studies are made; `make figures` alone does not make them.
 ROOM = [f"{FIGURES}/fig16_room.csv"] if config.get("studies") else []
 
@@ -99,35 +66,32 @@ def study_key(names):
 rule all_figures:
     input:
         rules.all.input,
-        [f"{FIGURES}/{figure}.csv" for _, figures, _ in STUDIES.values() for figure in figures],
+        [f"{FIGURES}/{figure}.csv" for figure in figures_of(ALL, KNOWN)],
 
 
-rule fresh:
-    input: f"{FIGURES}/fig18_fresh_seeds.csv"
+for target in ALONE:
+    rule:
+        name: target
+        input: [f"{FIGURES}/{figure}.csv" for figure in figures_of(target, KNOWN)]
 
 
-rule scale:
-    input: f"{FIGURES}/fig19_model_size.csv"
-
-
-rule parts:
-    input: f"{FIGURES}/fig23_parts.csv"
-
-
-for notebook, (names, figures, minutes) in sorted((STUDIES | ALONE).items()):
+# The longest start first, or one core waits for it at the end; but before all others what they read.
+READ = {figure for notebook in NOTEBOOKS.values() for figure in notebook.reads}
+RUN = {name: given for name, given in NOTEBOOKS.items() if KNOWN or not given.known}
+for notebook, given in RUN.items():
     rule:
         name: notebook[3:]
         input:
             f"notebooks/{notebook}.ipynb",
             STUDY_CODE,
             [f"{RUNS}/tables/{which}_{task}_{GRID.models[-1]}.csv" for which in ("activedpo", "baselines") for task in GRID.tasks],
-            [f"{FIGURES}/{figure}.csv" for figure in READS.get(notebook, [])],
+            [f"{FIGURES}/{figure}.csv" for figure in given.reads],
             [f"{RUNS}/tables/baselines_{task}_{model}.csv" for task in GRID.tasks for model in GRID.models if notebook == "07_room"],
-        output: [f"{FIGURES}/{figure}.csv" for figure in figures]
-        priority: 500 if set(figures) & {own for read in READS.values() for own in read} else minutes
+        output: [f"{FIGURES}/{figure}.csv" for figure in made_by[notebook]]
+        priority: 500 if READ & set(made_by[notebook]) else given.minutes
         log: f"{RUNS}/notebooks/{notebook}.ipynb"
         params:
-            key=study_key(names),
+            key=study_key(given.studies),
         resources: gpu=CARDS
         shell: f"{EXECUTE} {{input[0]:q}} {{log:q}} {SHARED} -p seeds '{SEEDS}' {INTO}"
 

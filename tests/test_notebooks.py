@@ -45,7 +45,10 @@ def smoke():
 
 @pytest.fixture(scope="session")
 def smoke_studies(smoke):
-    """The studies under smoke as well, and two batches of their own: Figures 18, 22, 23, 24."""
+    """The studies under smoke as well, and three batches of their own: Figures 13, 18, 20, 22 to
+    24.
+    """
+    run_smoke("--strategies")
     run_smoke("--fresh")
     run_smoke("--parts")
     return run_smoke("--studies")

@@ -122,5 +122,7 @@ def add_batch(parser: argparse.ArgumentParser) -> None:
     add_profile(parser)
     parser.add_argument("--seeds", type=seeds, help="how many; the profile's own number by default")
     parser.add_argument(
-        "--studies", action="store_true", help="every figure, not only Figures 1 and 5"
+        "--studies",
+        action="store_true",
+        help="the studies of `make all-figures` too, not only Figures 1 and 5",
     )

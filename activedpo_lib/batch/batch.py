@@ -9,20 +9,11 @@ from pathlib import Path
 from activedpo_lib.batch import arguments, reference
 from activedpo_lib.batch.engine import engine_command, follow_engine, runs_folder
 from activedpo_lib.batch.gpus import cards
+from activedpo_lib.batch.notebooks import ALL, ALONE
 from activedpo_lib.params import ParamsError, load_grid, load_params
 from activedpo_lib.schema import MADE_HERE, Grid
 from activedpo_lib.store import HOME, try_lock
 from activedpo_lib.tasks import load_task
-
-# What is made rarely, or takes hours, has a target of its own: (what it is, its studies).
-ALONE = {
-    "scale": ("Figure 19: models of four sizes", {"scale", "scale_tuning"}),
-    "parts": ("Figures 23 and 24: which part, and whose labels", {"parts", "more_controls"}),
-    "fresh": (
-        "Figures 18 and 22: seeds of their own",
-        {"confirm", "confirm_truth", "confirm_equal_kl", "confirm_own_step"},
-    ),
-}
 
 
 def check(profile: str, read: bool = True) -> Grid:
@@ -99,7 +90,7 @@ def main(given: Sequence[str] | None = None) -> int:
         help="folder with Snakemake's settings for a cluster, as cluster/slurm",
     )
     alone = parser.add_mutually_exclusive_group()
-    for name, (what, _) in ALONE.items():
+    for name, what in ALONE.items():
         alone.add_argument(
             f"--{name}", action="store_const", dest="alone", const=name, help=f"{what}, alone"
         )
@@ -113,7 +104,7 @@ def main(given: Sequence[str] | None = None) -> int:
         f"{asked.profile}: {len(grid.tasks)} tasks x {len(grid.models)} models x "
         f"{len(grid.strategies)} strategies x {seeds} seeds; Ctrl-C stops, the same command goes on"
     )
-    target = asked.alone or ("all_figures" if asked.studies else "all")
+    target = asked.alone or (ALL if asked.studies else "all")
     return run_batch(asked.profile, seeds, asked.cores, asked.cluster or "", target)
 
 

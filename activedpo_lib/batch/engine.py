@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from activedpo_lib.batch.gpus import cards
+from activedpo_lib.batch.notebooks import ALL
 from activedpo_lib.batch.progress import Progress, Screen
 from activedpo_lib.params import load_grid
 from activedpo_lib.store import HOME
@@ -35,7 +36,7 @@ def engine_command(
     command += ["--rerun-incomplete", "--keep-going", "--nolock", "--quiet", "host", "reason"]
     command += ["--resources", f"gpu={card_jobs}"] if card_jobs else []
     command += ["--workflow-profile", cluster or "none"]
-    studies = ["studies=1"] if target == "all_figures" else []
+    studies = ["studies=1"] if target == ALL else []
     return [*command, "--config", f"profile={profile}", f"seeds={seeds}", *studies]
 
 

@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from activedpo_lib.batch import arguments
-from activedpo_lib.batch.batch import ALONE, check
+from activedpo_lib.batch.batch import check
 from activedpo_lib.batch.jobs import batch_jobs, grid_runs
+from activedpo_lib.batch.notebooks import ALL, studies_of
 from activedpo_lib.batch.quantities import byte_size, duration, two_digits
 from activedpo_lib.params import load_grid
 from activedpo_lib.schema import Params
 from activedpo_lib.study import run_costs
 from activedpo_lib.study.costs import ASSUMED_GPU, Sizes, selection_bytes
-from activedpo_lib.study.studies import load_study, study_names
+from activedpo_lib.study.studies import load_study
 from activedpo_lib.tasks.pools import NEUTRAL, labelled_share, scarcity_warning
 
 # Operations a second; assumed, and said so.
@@ -26,8 +27,8 @@ def study_runs(profile: str, seeds: int) -> list[Run]:
     """Every (params, seed) of the studies of `make all-figures`, those of the grid among them, each
     once; Figure 2's subsets count as one more.
     """
-    found, alone = {}, {name for _, names in ALONE.values() for name in names}
-    for name in sorted(set(study_names()) - alone):
+    found = {}
+    for name in sorted(studies_of(ALL)):
         study = load_study(name, profile)
         for params in study.cells.values():
             found |= {(params.digest(), seed): (params, seed) for seed in range(seeds)}

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
+from activedpo_lib.batch.notebooks import ALL, ALONE
 from activedpo_lib.batch.quantities import duration
 from activedpo_lib.store import HOME
 
 HEARTBEAT = 30.0  # seconds: a pipe sees a line at least this often
 # Rows of the engine's table of jobs that are no job.
-TARGETS = {"all", "all_figures", "scale", "fresh", "parts", "total"}
+TARGETS = {"all", ALL, *ALONE, "total"}
 COUNT = re.compile(r"(\w+) +(\d+)$")
 RULE = re.compile(r"(?:local)?rule (\w+):$")
 LOG = re.compile(r" {4}log: (\S+\.ipynb)")

@@ -14,12 +14,10 @@ import pandas as pd
 from activedpo_lib.batch import arguments
 from activedpo_lib.batch.engine import figures_folder, runs_folder
 from activedpo_lib.batch.jobs import batch_jobs
+from activedpo_lib.batch.notebooks import ALONE, figures_of
 from activedpo_lib.store import HOME, read_json, source_digest, write_table
-from activedpo_lib.study.studies import FIGURES
 
 COMMITTED = Path("figures")
-# The notebooks of other targets than `make all-figures`.
-ALONE = ("25_fresh_seeds", "26_model_size", "27_which_part")
 CELL = ["task", "model", "strategy"]
 
 
@@ -79,7 +77,7 @@ def renew(seeds: int) -> list[str]:
             f"notebooks are not done ({', '.join(sorted(missing))}); run `make all-figures "
             f"SEEDS={seeds}` first"
         )
-    alone = tuple(name for notebook in ALONE for name in FIGURES[notebook])
+    alone = tuple(figure for target in ALONE for figure in figures_of(target))
     files = [
         path
         for path in sorted((HOME / figures_folder(profile)).iterdir())
