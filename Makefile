@@ -38,7 +38,7 @@ test-slurm: $(STAMP)
 	@$(BIN)/python -m pytest -m slurm
 
 plan status: $(STAMP)
-	@$(BIN)/python -m activedpo_lib.batch.$@ $(BATCH) $(if $(STUDIES),--studies)
+	@$(BIN)/python -m activedpo_lib.batch.$@ $(BATCH) $(if $(STUDIES),--studies) $(if $(TARGET),--$(TARGET))
 
 compare: $(STAMP)
 	@$(BIN)/python -m activedpo_lib.batch.reference compare

@@ -9,9 +9,9 @@ sys.path.insert(0, workflow.basedir)
 from activedpo_lib.batch.engine import figures_folder, runs_folder
 from activedpo_lib.params import load_grid, load_params
 from activedpo_lib.batch.gpus import cards
-from activedpo_lib.batch.notebooks import ALL, ALONE, NOTEBOOKS, figures_of
 from activedpo_lib.store import content_key, source_digest
-from activedpo_lib.study.studies import FIGURES as made_by, load_study
+from activedpo_lib.study.notebooks import ALL, ALONE, NOTEBOOKS, figures_of
+from activedpo_lib.study.studies import load_study
 
 PROFILE = str(config.get("profile", "tiny"))
 GRID = load_grid(PROFILE)
@@ -75,6 +75,8 @@ for target in ALONE:
         input: [f"{FIGURES}/{figure}.csv" for figure in figures_of(target, KNOWN)]
 
 
+# A notebook with a target of its own is alone at the end: it runs as many runs at once as there are cores, but a card has one owner.
+AT_ONCE = workflow.cores if config.get("here") and not CARDS and cell(None, None).processes == 1 else 1
 # The longest start first, or one core waits for it at the end; but before all others what they read.
 READ = {figure for notebook in NOTEBOOKS.values() for figure in notebook.reads}
 RUN = {name: given for name, given in NOTEBOOKS.items() if KNOWN or not given.known}
@@ -86,14 +88,15 @@ for notebook, given in RUN.items():
             STUDY_CODE,
             [f"{RUNS}/tables/{which}_{task}_{GRID.models[-1]}.csv" for which in ("activedpo", "baselines") for task in GRID.tasks],
             [f"{FIGURES}/{figure}.csv" for figure in given.reads],
-            [f"{RUNS}/tables/baselines_{task}_{model}.csv" for task in GRID.tasks for model in GRID.models if notebook == "07_room"],
-        output: [f"{FIGURES}/{figure}.csv" for figure in made_by[notebook]]
-        priority: 500 if READ & set(made_by[notebook]) else given.minutes
+            [f"{RUNS}/tables/baselines_{task}_{model}.csv" for task in GRID.tasks for model in GRID.models if given.grid],
+        output: [f"{FIGURES}/{figure}.csv" for figure in given.figures]
+        priority: 500 if READ & set(given.figures) else given.minutes
         log: f"{RUNS}/notebooks/{notebook}.ipynb"
         params:
             key=study_key(given.studies),
         resources: gpu=CARDS
-        shell: f"{EXECUTE} {{input[0]:q}} {{log:q}} {SHARED} -p seeds '{SEEDS}' {INTO}"
+        threads: 1 if given.target == ALL else AT_ONCE
+        shell: f"ACTIVEDPO_RUNS_AT_ONCE={{threads}} {EXECUTE} {{input[0]:q}} {{log:q}} {SHARED} -p seeds '{SEEDS}' {INTO}"
 
 
 rule world:

@@ -14,8 +14,8 @@ import pytest
 from activedpo_lib.batch.execute import execute
 from activedpo_lib.params import load_grid, load_params
 from activedpo_lib.store import read_json
+from activedpo_lib.study.notebooks import FIGURES
 from activedpo_lib.study.sentences import SENTENCES
-from activedpo_lib.study.studies import FIGURES
 
 HOME = Path(__file__).parent.parent
 SOURCES = sorted((HOME / "notebooks").glob("*.ipynb"))

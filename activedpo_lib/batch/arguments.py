@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from activedpo_lib.params import ParamsError, load_grid
 from activedpo_lib.store import HOME
+from activedpo_lib.study.notebooks import ALL, ALONE
 from activedpo_lib.tasks.files import DataError
 
 READER_LEFT = 128 + 13  # the status of a process that SIGPIPE ended
@@ -118,11 +119,14 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
 
 
 def add_batch(parser: argparse.ArgumentParser) -> None:
-    """The arguments that say what a batch is: profile, --seeds, --studies."""
+    """The arguments that say what a batch is: profile, --seeds, and what it makes, as `target`."""
     add_profile(parser)
     parser.add_argument("--seeds", type=seeds, help="how many; the profile's own number by default")
-    parser.add_argument(
-        "--studies",
-        action="store_true",
-        help="the studies of `make all-figures` too, not only Figures 1 and 5",
-    )
+    targets = parser.add_mutually_exclusive_group()
+    for flag, target, what in (
+        ("studies", ALL, "the studies of `make all-figures` too, not only Figures 1 and 5"),
+        *((name, name, f"{what}, alone") for name, what in ALONE.items()),
+    ):
+        targets.add_argument(
+            f"--{flag}", dest="target", action="store_const", const=target, default="all", help=what
+        )

@@ -9,10 +9,10 @@ from pathlib import Path
 from activedpo_lib.batch import arguments, reference
 from activedpo_lib.batch.engine import engine_command, follow_engine, runs_folder
 from activedpo_lib.batch.gpus import cards
-from activedpo_lib.batch.notebooks import ALL, ALONE
 from activedpo_lib.params import ParamsError, load_grid, load_params
 from activedpo_lib.schema import MADE_HERE, Grid
 from activedpo_lib.store import HOME, try_lock
+from activedpo_lib.study.notebooks import ALONE
 from activedpo_lib.tasks import load_task
 
 
@@ -89,11 +89,6 @@ def main(given: Sequence[str] | None = None) -> int:
         type=arguments.cluster,
         help="folder with Snakemake's settings for a cluster, as cluster/slurm",
     )
-    alone = parser.add_mutually_exclusive_group()
-    for name, what in ALONE.items():
-        alone.add_argument(
-            f"--{name}", action="store_const", dest="alone", const=name, help=f"{what}, alone"
-        )
     asked = parser.parse_args(given)
     arguments.need_checkout()
     grid = check(asked.profile)
@@ -104,8 +99,9 @@ def main(given: Sequence[str] | None = None) -> int:
         f"{asked.profile}: {len(grid.tasks)} tasks x {len(grid.models)} models x "
         f"{len(grid.strategies)} strategies x {seeds} seeds; Ctrl-C stops, the same command goes on"
     )
-    target = asked.alone or (ALL if asked.studies else "all")
-    return run_batch(asked.profile, seeds, asked.cores, asked.cluster or "", target)
+    if asked.target in ALONE:
+        print(f"{ALONE[asked.target]}, and what they need of the others")
+    return run_batch(asked.profile, seeds, asked.cores, asked.cluster or "", asked.target)
 
 
 def run_batch(

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 from activedpo_lib.batch.gpus import cards
-from activedpo_lib.batch.notebooks import ALL
 from activedpo_lib.batch.progress import Progress, Screen
 from activedpo_lib.params import load_grid
 from activedpo_lib.store import HOME
+from activedpo_lib.study.notebooks import ALL
 
 
 def runs_folder(profile: str) -> Path:
@@ -28,7 +28,7 @@ def engine_command(
     profile: str, seeds: int, cores: str = "all", cluster: str = "", target: str = "all"
 ) -> list[str]:
     """The engine's command line; `cluster`: a folder with Snakemake's settings for one; target:
-    all, or all_figures.
+    a rule of the Snakefile, or a file.
     """
     card_jobs = len(cards()) * load_grid(profile).jobs_per_gpu
     command = [sys.executable, "-m", "snakemake", target, "--cores", str(cores)]
@@ -36,8 +36,9 @@ def engine_command(
     command += ["--rerun-incomplete", "--keep-going", "--nolock", "--quiet", "host", "reason"]
     command += ["--resources", f"gpu={card_jobs}"] if card_jobs else []
     command += ["--workflow-profile", cluster or "none"]
-    studies = ["studies=1"] if target == ALL else []
-    return [*command, "--config", f"profile={profile}", f"seeds={seeds}", *studies]
+    said = [f"profile={profile}", f"seeds={seeds}"]
+    said += ["studies=1"] if target == ALL else []
+    return [*command, "--config", *said, *([] if cluster else ["here=1"])]
 
 
 def follow_engine(command: list[str], log: Path, screen: Screen | None = None) -> bool:

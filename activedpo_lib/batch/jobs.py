@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from activedpo_lib.batch.engine import engine_command
-from activedpo_lib.batch.notebooks import ALL
 from activedpo_lib.batch.progress import error_of
 from activedpo_lib.params import ParamsError, load_grid, load_params
 from activedpo_lib.schema import Params
@@ -24,11 +23,11 @@ class Job(NamedTuple):
     state: str
 
 
-def batch_jobs(profile: str, seeds: int, studies: bool = False) -> list[Job]:
+def batch_jobs(profile: str, seeds: int, target: str = "all") -> list[Job]:
     """The batch's Jobs, as the engine sees them (a dry run: nothing is started). Raises ParamsError
     where the engine cannot plan.
     """
-    command = engine_command(profile, seeds, "1", target=ALL if studies else "all")
+    command = engine_command(profile, seeds, "1", target=target)
     told = subprocess.run([*command, "--summary"], capture_output=True, text=True, check=False)
     if told.returncode:
         raise ParamsError(f"the engine cannot plan {profile}: {told.stderr.strip()[-2000:]}")

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from activedpo_lib.batch import arguments
 from activedpo_lib.batch.batch import check
 from activedpo_lib.batch.jobs import batch_jobs, grid_runs
-from activedpo_lib.batch.notebooks import ALL, studies_of
 from activedpo_lib.batch.quantities import byte_size, duration, two_digits
 from activedpo_lib.params import load_grid
 from activedpo_lib.schema import Params
 from activedpo_lib.study import run_costs
 from activedpo_lib.study.costs import ASSUMED_GPU, Sizes, selection_bytes
+from activedpo_lib.study.notebooks import ALL, studies_of
 from activedpo_lib.study.studies import load_study
 from activedpo_lib.tasks.pools import NEUTRAL, labelled_share, scarcity_warning
 
@@ -23,21 +23,21 @@ Run = tuple[Params, int]  # a cell and its seed
 Sized = list[tuple[Params, int, Sizes]]
 
 
-def study_runs(profile: str, seeds: int) -> list[Run]:
-    """Every (params, seed) of the studies of `make all-figures`, those of the grid among them, each
-    once; Figure 2's subsets count as one more.
+def study_runs(profile: str, seeds: int, target: str = ALL) -> list[Run]:
+    """Every (params, seed) of a target's studies, those of the grid among them, each once; Figure
+    2's subsets count as one more.
     """
     found = {}
-    for name in sorted(studies_of(ALL)):
+    for name in sorted(studies_of(target)):
         study = load_study(name, profile)
         for params in study.cells.values():
             found |= {(params.digest(), seed): (params, seed) for seed in range(seeds)}
     return list(found.values())
 
 
-def planned_runs(profile: str, seeds: int, studies: bool) -> list[Run]:
+def planned_runs(profile: str, seeds: int, target: str) -> list[Run]:
     """Every run of the batch, once."""
-    every = grid_runs(profile, seeds) + (study_runs(profile, seeds) if studies else [])
+    every = grid_runs(profile, seeds) + study_runs(profile, seeds, target)
     return list({(params.digest(), seed): (params, seed) for params, seed in every}.values())
 
 
@@ -107,14 +107,14 @@ def adapter_bytes(runs: Sized) -> tuple[float, float]:
     return kept, dropped
 
 
-def plan(profile: str, seeds: int, studies: bool = False) -> Iterator[str]:
+def plan(profile: str, seeds: int, target: str = "all") -> Iterator[str]:
     """Lines: jobs, runs, labels, compute by the cost model, disk; before anything is spent."""
     check(profile, read=False)
-    waiting = [job.rule for job in batch_jobs(profile, seeds, studies) if job.state != "done"]
+    waiting = [job.rule for job in batch_jobs(profile, seeds, target) if job.state != "done"]
     yield f"{len(waiting)} notebooks to run: {', '.join(sorted(set(waiting))) or 'all is done'}"
-    runs = sized(planned_runs(profile, seeds, studies))
+    runs = sized(planned_runs(profile, seeds, target))
     labels = sum(oracle_labels(params) for params, _, _ in runs)
-    rounds = f"{runs[0][0].rounds} rounds{' or as the studies say' * studies}"
+    rounds = f"{runs[0][0].rounds} rounds{' or as the studies say' * (target != 'all')}"
     yield f"{len(runs)} runs of {rounds}; {labels:,} labels by the oracle"
     if warning := scarcity_warning(max((params for params, _, _ in runs), key=labelled_share)):
         yield f"  {warning}"
@@ -172,7 +172,7 @@ def main(given: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(given)
     arguments.need_checkout()
     seeds = asked.seeds or len(load_grid(asked.profile).seeds)
-    for line in plan(asked.profile, seeds, asked.studies):
+    for line in plan(asked.profile, seeds, asked.target):
         print(line, flush=True)
     return 0
 

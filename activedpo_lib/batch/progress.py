@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from activedpo_lib.batch.notebooks import ALL, ALONE
 from activedpo_lib.batch.quantities import duration
 from activedpo_lib.store import HOME
+from activedpo_lib.study.notebooks import ALL, ALONE
 
 HEARTBEAT = 30.0  # seconds: a pipe sees a line at least this often
 # Rows of the engine's table of jobs that are no job.

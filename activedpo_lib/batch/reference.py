@@ -14,8 +14,8 @@ import pandas as pd
 from activedpo_lib.batch import arguments
 from activedpo_lib.batch.engine import figures_folder, runs_folder
 from activedpo_lib.batch.jobs import batch_jobs
-from activedpo_lib.batch.notebooks import ALONE, figures_of
 from activedpo_lib.store import HOME, read_json, source_digest, write_table
+from activedpo_lib.study.notebooks import ALL, ALONE, figures_of
 
 COMMITTED = Path("figures")
 CELL = ["task", "model", "strategy"]
@@ -70,7 +70,7 @@ def renew(seeds: int) -> list[str]:
     their names; BadArgument where a job is not done.
     """
     profile = committed_record()["profile"]
-    missing = [job.rule for job in batch_jobs(profile, seeds, True) if job.state != "done"]
+    missing = [job.rule for job in batch_jobs(profile, seeds, ALL) if job.state != "done"]
     if missing:
         raise arguments.BadArgument(
             f"expected every figure of profile {profile} with {seeds} seeds, {len(missing)} "

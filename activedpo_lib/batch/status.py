@@ -13,11 +13,11 @@ from activedpo_lib.store import HOME
 STATES = ("done", "running", "failed", "waiting")
 
 
-def status(profile: str, seeds: int, studies: bool = False) -> Iterator[str]:
+def status(profile: str, seeds: int, target: str = "all") -> Iterator[str]:
     """Lines: jobs by state, failed ones with where to look, rounds done, and the time left by the
     rounds' mean so far.
     """
-    found = batch_jobs(profile, seeds, studies)
+    found = batch_jobs(profile, seeds, target)
     counts = {state: sum(job.state == state for job in found) for state in STATES}
     told = ", ".join(f"{count} {state}" for state, count in counts.items())
     yield f"{told} of {len(found)} notebooks"
@@ -67,7 +67,7 @@ def main(given: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(given)
     arguments.need_checkout()
     seeds = asked.seeds or len(load_grid(asked.profile).seeds)
-    for line in status(asked.profile, seeds, asked.studies):
+    for line in status(asked.profile, seeds, asked.target):
         print(line, flush=True)
     return 0
 

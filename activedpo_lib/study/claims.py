@@ -20,6 +20,7 @@ from activedpo_lib.study.comparisons import fresh, own_step
 from activedpo_lib.study.comparisons.corrected import known_measures
 from activedpo_lib.study.findings import COMMITTED, source
 from activedpo_lib.study.statistics import last_differences, saved_table, sign
+from activedpo_lib.study.tables import last_round
 from activedpo_lib.study.wording import joined, listed, name_of, placed, share
 
 Row = tuple[str, str, str, str]  # claim, notebook, what was measured, ruling
@@ -77,7 +78,7 @@ def main_claims(folder: Path) -> Iterator[Row]:
 def model_claims(folder: Path) -> Iterator[Row]:
     """Figure 2."""
     table = pd.read_csv(folder / "fig2_model_dependence.csv")
-    tests = statistics.interactions(table[table["round"] == table["round"].max()])
+    tests = statistics.interactions(last_round(table))
     text = ", ".join(
         f"{row['measure'].replace('_', '-')} p = {row['p']:.3f} (a seed left out: up to "
         f"{row['highest without one']:.2f})"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from activedpo_lib.params import load_params
 from activedpo_lib.store import HOME, read_json
+from activedpo_lib.study.notebooks import FIGURES
 from activedpo_lib.study.sentences import SENTENCES
-from activedpo_lib.study.studies import FIGURES, place
+from activedpo_lib.study.studies import place
 
 COMMITTED = HOME / "figures"
 

@@ -15,13 +15,14 @@ import pandas as pd
 from activedpo_lib.study import sentences_beyond as beyond
 from activedpo_lib.study import statistics
 from activedpo_lib.study.comparisons import fresh
-from activedpo_lib.study.comparisons.pooled import over_cells
+from activedpo_lib.study.comparisons.pooled import mean_of_cells, over_cells
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.probing import by_size, picks
 from activedpo_lib.study.scarcity import controls, parts
 from activedpo_lib.study.scarcity import sentences as scarcity
 from activedpo_lib.study.scarcity.numbers import share_of_room
-from activedpo_lib.study.statistics import effects, last_differences, last_round, saved_table, sign
+from activedpo_lib.study.statistics import effects, last_differences, saved_table, sign
+from activedpo_lib.study.tables import last_round
 from activedpo_lib.study.wording import (
     REWARD,
     amount,
@@ -52,7 +53,7 @@ def main_results(folder: Path) -> str:
         found = last_differences(table, measure, "strategy", "random")
         cells = {f"{t}, {m}": v for (t, m, s), v in found.items() if s == "activedpo"}
         count = counted(cells, 1, "cell")
-        over = compared(np.mean(list(cells.values()), axis=0), "Random's")  # one number a seed
+        over = compared(mean_of_cells(cells), "Random's")
         head = (
             f"ActiveDPO's {measure.replace('_', '-')} ended above Random's in {count}, and over "
             f"all of them {over}{_of_the_room(folder, found, measure)}."

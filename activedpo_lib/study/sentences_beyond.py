@@ -16,7 +16,8 @@ from activedpo_lib.study.comparisons.pooled import pooled_verdicts, power_lines
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.probing import picks
 from activedpo_lib.study.scarcity.kl_sentences import strategies_at_equal_kl
-from activedpo_lib.study.statistics import effects, last_round, saved_table, sign
+from activedpo_lib.study.statistics import effects, saved_table, sign
+from activedpo_lib.study.tables import last_round
 from activedpo_lib.study.wording import (
     REWARD,
     amount,

@@ -12,7 +12,7 @@ import pandas as pd
 from activedpo_lib.method.formulas import interval
 from activedpo_lib.streams import Stream, stream
 from activedpo_lib.study.drawing.plots import LABELS, difference_to
-from activedpo_lib.study.tables import last_and_mean
+from activedpo_lib.study.tables import last_and_mean, last_round
 
 EXACT = 2**20  # sign patterns that are all tried: up to 21 seeds
 DRAWN = 2**16  # beyond that, random ones
@@ -124,7 +124,7 @@ def bill(spent: pd.DataFrame, cents_per_label: float, cents_per_hour: float) -> 
     """A whole run's cost, a row a strategy, mean over seeds: labels and machine in dollars, time
     and operations as multiples of Random's. spent: of `with_costs`.
     """
-    last = spent[spent["round"] == spent["round"].max()]
+    last = last_round(spent)
     means = last.groupby("strategy", sort=False)[["labels", "wall", "flops", "reward"]].mean()
     return means.assign(
         **{
@@ -217,11 +217,6 @@ def saved_seeds(folder: Path, name: str) -> pd.DataFrame:
     """A saved table, or an empty one where there is none, or one seed: nothing is judged by it."""
     table = saved_table(folder, name) if (folder / f"{name}.csv").is_file() else pd.DataFrame()
     return table if not table.empty and table["seed"].nunique() > 1 else pd.DataFrame()
-
-
-def last_round(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows after the last round."""
-    return table[table["round"] == table["round"].max()]
 
 
 def last_differences(

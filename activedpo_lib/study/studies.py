@@ -15,6 +15,7 @@ from activedpo_lib.params import PROFILES, ParamsError, load_grid, load_params, 
 from activedpo_lib.schema import MADE_HERE, Params
 from activedpo_lib.store import provenance, write_json, write_table
 from activedpo_lib.study.live.bar import bar, silent
+from activedpo_lib.study.notebooks import FIGURES
 from activedpo_lib.study.tables import without_times
 from activedpo_lib.study.variants import asked, chosen_by, scaled
 from activedpo_lib.tasks.pools import scarcity_warning
@@ -30,29 +31,6 @@ NAMES = ("task", "model", "variant", "strategy")  # of a cell's parts
 WORLD_ONLY = {"task.skew", "task.evaluation_skew", "task.junk"}
 SHAPE = {"model.hidden_size", "model.layers", "model.heads"}
 WORLD = "the built-in world (synthetic; says nothing about 7B models)"
-FIGURES = MappingProxyType(
-    {
-        "06_label_elasticity": ("fig15_label_elasticity",),
-        "07_room": ("fig16_room",),
-        "08_main_results": ("fig1_reward", "fig5_win_rate"),
-        "10_model_dependence": ("fig2_model_dependence",),
-        "11_normalisation": ("fig3_normalisation",),
-        "12_projection": ("fig4_projection", "fig11_projection_quality"),
-        "13_proposition_1": ("fig6_proposition_1", "fig6_proposition_1_beyond"),
-        "14_v_ablation": ("fig7_v_ablation",),
-        "15_costs": ("fig8_costs",),
-        "16_forgetting": ("fig9_forgetting",),
-        "17_what_was_picked": ("fig10_picks",),
-        "18_when_does_it_pay": ("fig12_when_it_pays",),
-        "19_all_strategies": ("fig13_all_strategies", "fig20_equal_kl"),
-        "20_is_it_the_labels": ("fig17_controls", "fig21_longer"),
-        "21_replay": ("fig14_replay",),
-        "22_decisions": ("decisions",),
-        "25_fresh_seeds": ("fig18_fresh_seeds", "fig22_own_step"),
-        "26_model_size": ("fig19_model_size",),
-        "27_which_part": ("fig23_parts", "fig24_more_controls"),
-    }
-)  # notebook: the figures that it makes
 
 Cell = tuple[str, str, str, str]
 
@@ -121,21 +99,24 @@ class Study:
 
     def run(self, log: Callable[[str], None] = print) -> pd.DataFrame:
         """The tidy table of all runs, one row a round; a finished round is read, not run again, and
-        a run that another process is at is waited for. A bar shows the time left.
+        a run that another process has begun is waited for, a helper's too (`study.helpers`). A bar
+        shows the time left.
         """
         from activedpo_lib.runs.launch import run_rounds  # brings torch, which plans do not need
+        from activedpo_lib.study.helpers import helpers
 
-        # Seed by seed: stopped at any time, the variants have the same seeds, or nearly.
+        # Seed by seed: stopped at any time, the variants have the same seeds, or nearly. Helpers
+        # begin with the last seed.
         tables, jobs = [], list(product(self.seeds, self.cells.items()))
-        for warning in dict.fromkeys(map(scarcity_warning, self.cells.values())):
-            if warning:
-                log(f"{self.name}: {warning}")
-        for seed, ((_, _, variant, _), params) in bar(jobs, self.name):
-            found = run_rounds(params, seed, self.root, log=silent, patience=float("inf"))
-            found.insert(2, "variant", variant)
-            tables.append(found)
-            if len(tables) % len(self.cells) == 0:
-                log(f"{self.name}, seed {seed}: {len(tables)} of {len(jobs)} runs")
+        for warning in filter(None, dict.fromkeys(map(scarcity_warning, self.cells.values()))):
+            log(f"{self.name}: {warning}")
+        with helpers([(params, seed) for seed, (_, params) in jobs], self.root, log):
+            for seed, ((_, _, variant, _), params) in bar(jobs, self.name):
+                found = run_rounds(params, seed, self.root, log=silent, patience=float("inf"))
+                found.insert(2, "variant", variant)
+                tables.append(found)
+                if len(tables) % len(self.cells) == 0:
+                    log(f"{self.name}, seed {seed}: {len(tables)} of {len(jobs)} runs")
         return pd.concat(tables, ignore_index=True)
 
     def only(self, keep: Callable[[Cell, Params], bool]) -> "Study":
@@ -201,8 +182,7 @@ def place(known: bool, profile: Path | str) -> str:
 
 def made_by(figure: str) -> str:
     """The notebook that makes `figure`; figures of your own come from "your own notebook"."""
-    makers = (notebook for notebook, names in FIGURES.items() if figure in names)
-    return next(makers, "your own notebook")
+    return next((by for by, names in FIGURES.items() if figure in names), "your own notebook")
 
 
 def changes(name: str) -> pd.DataFrame:

@@ -98,13 +98,17 @@ def time_table(table: pd.DataFrame) -> pd.DataFrame:
     return found.assign(select_share=found["seconds_select"] / found["seconds"])
 
 
+def last_round(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows after the last round."""
+    return table[table["round"] == table["round"].max()]
+
+
 def final_table(table: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
     """Each task, model and strategy after its last round: for each measure the mean over seeds and
     half the width of the 95 % t interval.
     """
-    last = table[table["round"] == table["round"].max()]
     rows = []
-    for cell, group in last.groupby(["task", "model", "strategy"], sort=False):
+    for cell, group in last_round(table).groupby(["task", "model", "strategy"], sort=False):
         row = dict(zip(("task", "model", "strategy"), cell, strict=True)) | {"seeds": len(group)}
         for measure in measures:
             mean, half = interval(group[measure])
@@ -170,5 +174,5 @@ def last_and_mean(table: pd.DataFrame, measure: str) -> tuple[np.ndarray, np.nda
     arrays (seeds,), in the order of the seeds.
     """
     rounds = table[table["round"] > 0]
-    last = rounds[rounds["round"] == rounds["round"].max()].sort_values("seed")[measure]
+    last = last_round(rounds).sort_values("seed")[measure]
     return last.to_numpy(), rounds.groupby("seed")[measure].mean().to_numpy()

@@ -16,6 +16,7 @@ from activedpo_lib.batch import batch
 from activedpo_lib.batch.engine import engine_command
 from activedpo_lib.batch.execute import NotebookError, checked, declared, execute, main
 from activedpo_lib.store import HOME
+from activedpo_lib.study.notebooks import ALONE
 
 
 def notebook(path, cells, tagged=True):
@@ -121,7 +122,7 @@ def test_every_jobs_command_is_one_that_its_notebook_takes():
     """The engine's dry run prints what it would start: the studies' commands too."""
     command = [*engine_command("smoke", 2, "1", target="all_figures"), "--dry-run"]
     command += ["--forceall", "--printshellcmds"]
-    for alone in batch.ALONE:
+    for alone in ALONE:
         command.insert(command.index("all_figures"), alone)
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     started = re.findall(r"-m activedpo_lib\.batch\.execute (.+)", told)
@@ -156,6 +157,21 @@ def test_figure_1_waits_for_the_room_where_the_studies_are_made():
         (job,) = re.findall(r"rule main_results:\n +input: (.+)\n", told)
         read[target] = "fig16_room.csv" in job
     assert read == {"all": False, "all_figures": True}
+
+
+def test_only_what_is_alone_at_the_end_has_several_runs_at_once():
+    """A study of `make all-figures` has other notebooks beside it, a cluster a job a processor."""
+    at_once = {}
+    for target, cluster in (("all_figures", ""), ("strategies", ""), ("strategies", "none")):
+        command = [*engine_command("smoke", 2, "2", cluster, target), "--dry-run", "--forceall"]
+        command += ["--printshellcmds"]
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        found = re.findall(r"AT_ONCE=(\d+) .+notebooks/(\d\d)_\w+\.ipynb", told)
+        at_once[target, cluster] = {number: many for many, number in found}
+    assert set(at_once["all_figures", ""].values()) == {"1"}
+    assert at_once["strategies", ""]["19"] == "2"
+    assert at_once["strategies", ""]["07"] == "1"
+    assert at_once["strategies", "none"]["19"] == "1"
 
 
 def test_a_rules_command_reads_no_name_that_a_loop_moves_on():

@@ -21,6 +21,7 @@ from activedpo_lib.params import ParamsError, load_params
 from activedpo_lib.runs.launch import run_rounds
 from activedpo_lib.store import HOME, write_json, write_table
 from activedpo_lib.study import run_costs
+from activedpo_lib.study.notebooks import ALL
 from activedpo_lib.study.tables import split_times
 
 
@@ -39,7 +40,7 @@ def test_a_run_that_answers_itself_asks_the_oracle_once():
 
 
 def test_the_plan_warns_once_of_a_batch_that_leaves_little_to_choose_from():
-    found = [line for line in plan.plan("smoke", 1, studies=True) if "warning" in line]
+    found = [line for line in plan.plan("smoke", 1, ALL) if "warning" in line]
     assert len(found) == 1
     assert "labels a round are" in found[0]
     assert not plan.scarcity_warning(load_params("paper"))
@@ -53,7 +54,7 @@ def test_a_batch_of_a_replay_is_an_error_that_names_the_notebooks_that_take_it(t
 
 
 def test_the_papers_plan_needs_neither_data_nor_models():
-    lines = list(plan.plan("paper", 3, studies=True))
+    lines = list(plan.plan("paper", 3, ALL))
     assert any("runs of 10 rounds or as the studies say" in line for line in lines)
     assert any("H100" in line for line in lines)
     told = next(line for line in lines if "assumed, not read: " in line)
@@ -168,7 +169,8 @@ def test_a_users_last_round_stands_beside_the_committed_one():
 
 def test_the_reference_is_renewed_only_from_a_finished_batch(tmp_path, monkeypatch, capsys):
     committed_copy(tmp_path, monkeypatch, rewards([0]))
-    for name in ("fig1_reward", "fig18_fresh_seeds_second_look"):
+    alone = ("fig18_fresh_seeds_second_look", "fig20_equal_kl_random_steps")
+    for name in ("fig1_reward", *alone):
         write_table(tmp_path / f"runs/smoke/figures/{name}.csv", rewards([0, 1]))
     found = [jobs.Job("costs", "x.ipynb", "waiting")]
     monkeypatch.setattr(reference, "batch_jobs", lambda *_: found)
@@ -179,6 +181,7 @@ def test_the_reference_is_renewed_only_from_a_finished_batch(tmp_path, monkeypat
     assert reference.main(["renew", "--seeds", "2"]) == 0
     assert len(pd.read_csv(tmp_path / "figures/fig1_reward.csv")) == 4
     assert not (tmp_path / "figures/fig18_fresh_seeds_second_look.csv").exists()  # tried, not asked
+    assert not (tmp_path / "figures/fig20_equal_kl_random_steps.csv").exists()
 
 
 @pytest.mark.parametrize("keep", ["all", "last"])

@@ -21,6 +21,7 @@ from activedpo_lib.schema import MADE_HERE
 from activedpo_lib.store import HOME, read_json
 from activedpo_lib.study import studies
 from activedpo_lib.study.comparisons import own_step
+from activedpo_lib.study.notebooks import FIGURES
 from activedpo_lib.study.probing import by_size
 from activedpo_lib.study.scarcity import longer
 from activedpo_lib.study.studies import Study, load_study, study_names
@@ -176,7 +177,7 @@ def test_a_study_without_seeds_is_named():
 
 def test_each_figure_is_saved_by_the_notebook_that_it_is_said_to_be_of():
     constants = {f"{m.__name__.split('.')[-1]}.NAME": m.NAME for m in (by_size, longer, own_step)}
-    for stem, names in studies.FIGURES.items():
+    for stem, names in FIGURES.items():
         if stem == "08_main_results":  # Figures 1 and 5 are saved by a function of their own
             continue
         cells = nbformat.read(HOME / "notebooks" / f"{stem}.ipynb", 4).cells

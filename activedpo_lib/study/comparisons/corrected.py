@@ -131,12 +131,15 @@ def cells_above(found: pd.DataFrame) -> str:
     """ "3 of 4 cells in reward and 1 of 4 cells in true utility (below in 1)", of the verdicts of
     `corrected_verdicts` at one time.
     """
-    counts = []
-    for measure, cells in found.groupby("measure", sort=False):
-        above, below = (cells["verdict"].eq(f"{w} Random").sum() for w in ("above", "below"))
-        also = f" (below in {below})" if below else ""
-        counts.append(f"{above} of {len(cells)} cells in {WORDS[str(measure)]}{also}")
-    return joined(counts)
+    measures = found.groupby("measure", sort=False)["verdict"]
+    return joined([count_above(list(own), WORDS[str(measure)]) for measure, own in measures])
+
+
+def count_above(verdicts: Sequence[str], what: str) -> str:
+    """ "1 of 4 cells in true utility (below in 1)", of each cell's corrected verdict."""
+    above, below = (verdicts.count(f"{word} Random") for word in ("above", "below"))
+    also = f" (below in {below})" if below else ""
+    return f"{above} of {len(verdicts)} cells in {what}{also}"
 
 
 def above_everywhere(found: pd.DataFrame, by: str = "strategy") -> list[str]:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from activedpo_lib.study.comparisons.corrected import (
@@ -13,6 +12,7 @@ from activedpo_lib.study.comparisons.corrected import (
     corrected_verdicts,
     known_measures,
 )
+from activedpo_lib.study.comparisons.pooled import mean_of_cells
 from activedpo_lib.study.statistics import last_differences, saved_seeds, sign
 from activedpo_lib.study.wording import (
     CORRECTED,
@@ -86,7 +86,7 @@ def _by_itself(table: pd.DataFrame) -> str:
     places = []
     for measure in known_measures(table):
         if cells := _variant(table, measure, PREDICTED, USUAL):
-            places.append(f"{STANDS[sign(_over_cells(cells))]} Random in {WORDS[measure]}")
+            places.append(f"{STANDS[sign(mean_of_cells(cells))]} Random in {WORDS[measure]}")
     head = "\nWith a predictor's labels, over all cells, uncorrected, it ended"
     return f"{head} {joined(places)}." if places else ""
 
@@ -96,7 +96,7 @@ def _by_a_coin(table: pd.DataFrame) -> str:
     difference, also with one step size for both; "" where it was not run.
     """
     places = [
-        f"{STANDS[sign(_over_cells(coin))]} Random in {WORDS[measure]}"
+        f"{STANDS[sign(mean_of_cells(coin))]} Random in {WORDS[measure]}"
         for measure in known_measures(table)
         if (coin := _variant(table, measure, OWN_COIN, USUAL_COIN))
     ]
@@ -113,13 +113,9 @@ def _larger(table: pd.DataFrame, against: str) -> str:
     found = [
         WORDS[measure]
         for measure in known_measures(table)
-        if sign(_over_cells(_earned(table, measure, OWN, against))) > 0
+        if sign(mean_of_cells(_earned(table, measure, OWN, against))) > 0
     ]
     return f"in {joined(found)}" if found else "in neither measure"
-
-
-def _over_cells(cells: dict[str, np.ndarray]) -> np.ndarray:
-    return np.mean(list(cells.values()), axis=0)  # one number a seed
 
 
 def _earned(table: pd.DataFrame, measure: str, variant: str, against: str) -> dict:
@@ -185,7 +181,7 @@ def _not_judged(table: pd.DataFrame, measure: str) -> str:
     ]
     return paragraphs(
         *(
-            stands(cells | {"over all cells": _over_cells(cells)}, f"{what}: {who}", baseline)
+            stands(cells | {"over all cells": mean_of_cells(cells)}, f"{what}: {who}", baseline)
             for cells, who, baseline in told
             if cells
         )

@@ -1,6 +1,7 @@
 """One verdict a strategy: its difference to a baseline over all tasks and models at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from activedpo_lib.method.formulas import interval
 from activedpo_lib.study.comparisons.corrected import WORDS, corrected_verdict, holm, paired_p
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.drawing.plots import difference_to
+from activedpo_lib.study.tables import last_round
 
 
 def over_cells(results: pd.DataFrame, measure: str, baseline: str) -> dict[str, np.ndarray]:
@@ -17,9 +19,13 @@ def over_cells(results: pd.DataFrame, measure: str, baseline: str) -> dict[str, 
     did not.
     """
     apart = difference_to(results, measure, baseline, "strategy")
-    last = apart[apart["round"] == apart["round"].max()]
-    means = last.groupby(["strategy", "seed"], sort=False)[measure].mean()
+    means = last_round(apart).groupby(["strategy", "seed"], sort=False)[measure].mean()
     return {str(name): own.to_numpy() for name, own in means.groupby(level=0, sort=False)}
+
+
+def mean_of_cells(cells: Mapping[Any, np.ndarray]) -> np.ndarray:
+    """(seeds,): each seed's mean over cells, {name: (seeds,) each}; one number a seed."""
+    return np.mean(list(cells.values()), axis=0)
 
 
 def pooled_verdicts(

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from activedpo_lib.method.formulas import interval
 from activedpo_lib.schema import KNOWING
 from activedpo_lib.study.drawing import plots
+from activedpo_lib.study.tables import last_round
 
 KNOWN = {"color": "#777777", "marker": "+", "linestyle": "--"}
 
@@ -22,7 +23,7 @@ def model_size(table: pd.DataFrame, started: pd.DataFrame, title: str) -> Figure
     table: results with `parameters`; started: of `model_size.bases`.
     """
     figure, axes = plt.subplots(2, 2, figsize=(9.6, 7.2), layout="constrained")
-    last = table[table["round"] == table["round"].max()]
+    last = last_round(table)
     names = list(dict.fromkeys(last["strategy"]))
     for at, name in enumerate(names):
         _against_size(last[last["strategy"] == name], "reward", axes[0, 0], _look(name), at)

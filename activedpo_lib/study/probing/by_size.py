@@ -7,7 +7,8 @@ import pandas as pd
 
 from activedpo_lib.schema import KNOWING
 from activedpo_lib.study.comparisons.power import power_line
-from activedpo_lib.study.statistics import last_differences, last_round, saved_table
+from activedpo_lib.study.statistics import last_differences, saved_table
+from activedpo_lib.study.tables import last_round
 from activedpo_lib.study.wording import (
     counted,
     headline,

@@ -11,7 +11,7 @@ import pandas as pd
 from activedpo_lib.method.formulas import interval
 from activedpo_lib.schema import Params
 from activedpo_lib.study.scarcity.numbers import gains, measure_of, room, share_lost
-from activedpo_lib.study.statistics import last_round
+from activedpo_lib.study.tables import last_round
 from activedpo_lib.study.wording import joined, paragraphs, plain, share
 from activedpo_lib.tasks.pools import labelled_share
 

@@ -9,7 +9,12 @@ import numpy as np
 import pandas as pd
 
 from activedpo_lib.study.comparisons.corrected import WORDS as KNOWN
-from activedpo_lib.study.comparisons.corrected import corrected_verdict, holm, paired_p
+from activedpo_lib.study.comparisons.corrected import (
+    corrected_verdict,
+    count_above,
+    holm,
+    paired_p,
+)
 from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.scarcity.equal_kl import PLACEBO, by_cell, less_placebo, over_cells
 from activedpo_lib.study.statistics import saved_seeds, saved_table, sign
@@ -146,12 +151,10 @@ def _headline(verdicts: dict[Key, str], seeds: int, beside: list[str]) -> str:
     """A line a strategy, so that none holds the numbers of two; then its place to the placebo."""
     told = []
     for strategy in dict.fromkeys(key[0] for key in verdicts):
-        counts = []
-        for measure in dict.fromkeys(key[1] for key in verdicts):
-            own = [v for k, v in verdicts.items() if k[:2] == (strategy, measure)]
-            above, below = (own.count(f"{word} Random") for word in ("above", "below"))
-            also = f" (below in {below})" if below else ""
-            counts.append(f"{above} of {len(own)} cells in {WORDS[measure]}{also}")
+        counts = [
+            count_above([v for k, v in verdicts.items() if k[:2] == (strategy, m)], WORDS[m])
+            for m in dict.fromkeys(key[1] for key in verdicts)
+        ]
         told.append(f"{name_of(strategy)} ended above Random in {joined(counts)}")
     told += beside
     lines = ".\n".join([told[0], *(line[0].upper() + line[1:] for line in told[1:])])

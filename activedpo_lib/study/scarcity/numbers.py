@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from activedpo_lib.schema import KNOWING, Params
-from activedpo_lib.study.statistics import last_round
+from activedpo_lib.study.tables import last_round
 
 
 def measure_of(table: pd.DataFrame) -> str:

@@ -10,7 +10,8 @@ from activedpo_lib.study.comparisons.power import power_line
 from activedpo_lib.study.scarcity import criteria
 from activedpo_lib.study.scarcity.criteria import STEPS
 from activedpo_lib.study.scarcity.numbers import gains, lost, measure_of, room, share_lost
-from activedpo_lib.study.statistics import last_round, saved_table
+from activedpo_lib.study.statistics import saved_table
+from activedpo_lib.study.tables import last_round
 from activedpo_lib.study.wording import (
     counted,
     headline,

@@ -4,9 +4,16 @@ import re
 
 import pytest
 
-from activedpo_lib.batch.notebooks import ALL, ALONE, NOTEBOOKS, figures_of, studies_of
 from activedpo_lib.store import HOME
-from activedpo_lib.study.studies import FIGURES, study_names
+from activedpo_lib.study.notebooks import (
+    ALL,
+    ALONE,
+    FIGURES,
+    NOTEBOOKS,
+    figures_of,
+    studies_of,
+)
+from activedpo_lib.study.studies import study_names
 
 
 def test_each_figure_belongs_to_one_target():
