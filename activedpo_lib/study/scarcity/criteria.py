@@ -102,7 +102,7 @@ def _of_room(rooms: pd.DataFrame) -> Iterator[Row]:
     widths = [mean / half for mean, half in map(interval, room(rooms).values())]
     if any(math.isnan(width) for width in widths):  # one seed has no interval to be judged by
         return
-    told = joined([plain(width, 1) for width in widths])
+    told = joined([plain(width) for width in widths])
     met = all(width >= HALF_WIDTHS for width in widths)
     wanted = f"at least {HALF_WIDTHS}"
     yield "room: full knowledge's gain over Random, divided by its ±", wanted, told, met
