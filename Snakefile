@@ -96,7 +96,8 @@ for notebook, given in RUN.items():
             key=study_key(given.studies),
         resources: gpu=CARDS
         threads: 1 if given.target == ALL else AT_ONCE
-        shell: f"ACTIVEDPO_RUNS_AT_ONCE={{threads}} {EXECUTE} {{input[0]:q}} {{log:q}} {SHARED} -p seeds '{SEEDS}' {INTO}"
+        # The engine would give each of these runs as many threads.
+        shell: f"OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 ACTIVEDPO_RUNS_AT_ONCE={{threads}} {EXECUTE} {{input[0]:q}} {{log:q}} {SHARED} -p seeds '{SEEDS}' {INTO}"
 
 
 rule world:

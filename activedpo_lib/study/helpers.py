@@ -2,7 +2,8 @@
 takes them from the start.
 
 A run is locked while somebody is at it: a helper passes over it, and the study waits for it. So no
-list says who runs what, and a helper may end at any moment.
+list says who runs what, and a helper may end at any moment. Each process has one thread: several
+that share cores wait for each other's threads, which took five times as long as one process alone.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
+
+import torch
 
 from activedpo_lib.records import Log
 from activedpo_lib.runs.launch import run_rounds
@@ -42,16 +46,17 @@ def helpers(runs: Runs, root: Path | str, log: Log = print) -> Iterator[Helpers]
     if not left:
         yield []
         return
-    started: Helpers = []
+    started, threads = [], torch.get_num_threads()
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="activedpo-") as folder:
         job, said = write_job(folder, left, root, os.getpid()), Path(folder) / "said.txt"
-        command = [sys.executable, "-m", "activedpo_lib.study.helpers", str(job)]
         try:
             with open(said, "w", encoding="utf-8") as out:
                 for _ in range(min(wanted, len(left) - 1)):
-                    started.append(subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT))
+                    started.append(_start(job, out))
             yield started
         finally:
+            torch.set_num_threads(threads)
             failed = [helper for helper in started if helper.poll()]  # not those that are ended now
             for helper in started:
                 helper.terminate()
@@ -59,6 +64,12 @@ def helpers(runs: Runs, root: Path | str, log: Log = print) -> Iterator[Helpers]
             if failed:
                 last = said.read_text(encoding="utf-8").strip().splitlines()[-1:] or ["killed"]
                 log(f"a helper ended early, the study ran what it left: {last[0]}")
+
+
+def _start(job: Path, out: IO[str]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "activedpo_lib.study.helpers", str(job)]
+    one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    return subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=os.environ | one)
 
 
 def _at_once() -> int:

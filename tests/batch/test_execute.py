@@ -166,7 +166,7 @@ def test_only_what_is_alone_at_the_end_has_several_runs_at_once():
         command = [*engine_command("smoke", 2, "2", cluster, target), "--dry-run", "--forceall"]
         command += ["--printshellcmds"]
         told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        found = re.findall(r"AT_ONCE=(\d+) .+notebooks/(\d\d)_\w+\.ipynb", told)
+        found = re.findall(r"OMP_NUM_THREADS=1 .*AT_ONCE=(\d+) .+notebooks/(\d\d)_\w+\.ipynb", told)
         at_once[target, cluster] = {number: many for many, number in found}
     assert set(at_once["all_figures", ""].values()) == {"1"}
     assert at_once["strategies", ""]["19"] == "2"

@@ -7,6 +7,7 @@ import time
 
 import pandas as pd
 import pytest
+import torch
 
 from activedpo_lib import Study
 from activedpo_lib.params import load_params
@@ -62,12 +63,14 @@ def test_nothing_is_begun_where_the_study_is_gone(tmp_path):
 
 def test_a_helper_begins_at_the_end_and_ends_with_the_study(tmp_path, monkeypatch):
     monkeypatch.setenv(AT_ONCE, "2")
-    said = []
+    said, threads = [], torch.get_num_threads()
     with helpers(RUNS, tmp_path, said.append) as started:
+        assert torch.get_num_threads() == 1  # two processes of two threads each stall each other
         wait_for(lambda: done(tmp_path)[2] or started[0].poll() is not None)
         assert done(tmp_path)[2]
     assert [helper.returncode is not None for helper in started] == [True]
     assert not said
+    assert torch.get_num_threads() == threads
 
 
 def test_a_study_with_helpers_makes_the_table_of_one_process(tmp_path, monkeypatch, alone):
