@@ -53,7 +53,7 @@ NOTEBOOKS = MappingProxyType(
         "19_all_strategies": StudyNotebook(
             ("fig13_all_strategies", "fig20_equal_kl"),
             ("strategies", "equal_kl"),
-            45,
+            35,
             "strategies",
             reads=ROOM,
         ),
