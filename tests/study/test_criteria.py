@@ -50,7 +50,7 @@ def test_a_laboratory_that_meets_all_seven(figures):
     assert found["elasticity"]["found"] == "40 % and 40 %"  # .2 of the gain of .5
     assert found["labels teach"]["found"] == "100 % and 100 %"
     # 0.50, 0.50, 0.51: t(2) = 4.3027, s / sqrt(3) = .00333, so .50333 / .01434
-    assert found["room"]["found"] == "35.1 and 35.1"
+    assert found["room"]["found"] == "35.09 and 35.09"
     assert found["stability"]["found"] == "reward: 0 of 6; utility: 0 of 6"
     assert found["cost"]["found"] == "12 s"
 

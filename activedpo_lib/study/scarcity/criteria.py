@@ -105,7 +105,7 @@ def _of_room(rooms: pd.DataFrame) -> Iterator[Row]:
     told = joined([plain(width) for width in widths])
     met = all(width >= HALF_WIDTHS for width in widths)
     wanted = f"at least {HALF_WIDTHS}"
-    yield "room: full knowledge's gain over Random, divided by its ±", wanted, told, met
+    yield "room: full knowledge's gain over Random, divided by half its interval", wanted, told, met
 
 
 def _of_random(rooms: pd.DataFrame, root: Path | str) -> pd.DataFrame:
