@@ -31,7 +31,7 @@ ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "TQDM_DISABLE": "1",  # a bar is for somebody who looks; a batch has lines
     # glibc keeps a tensor's memory for the next, up to the size that it takes (mallopt's most), not
-    # handing it back to be asked for anew: 7 % of a small run's time.
+    # handing it back to be asked for anew: some 5 % of a small run's time.
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
 }  # of every job that does not say otherwise
