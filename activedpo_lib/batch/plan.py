@@ -30,8 +30,9 @@ def study_runs(profile: str, seeds: int, target: str = ALL) -> list[Run]:
     found = {}
     for name in sorted(studies_of(target)):
         study = load_study(name, profile)
+        own = range(study.first_seed, study.first_seed + seeds)
         for params in study.cells.values():
-            found |= {(params.digest(), seed): (params, seed) for seed in range(seeds)}
+            found |= {(params.digest(), seed): (params, seed) for seed in own}
     return list(found.values())
 
 

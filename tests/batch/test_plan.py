@@ -46,6 +46,13 @@ def test_the_plan_warns_once_of_a_batch_that_leaves_little_to_choose_from():
     assert not plan.scarcity_warning(load_params("paper"))
 
 
+def test_a_study_with_seeds_of_its_own_is_planned_with_them():
+    planned = plan.planned_runs("smoke", 2, "parts")
+    grid = plan.planned_runs("smoke", 2, "all")
+    random = {seed for params, seed in planned if params.digest() == grid[0][0].digest()}
+    assert random == {0, 1, 10, 11}  # the grid's, and those of params/studies/more_controls.yaml
+
+
 def test_a_batch_of_a_replay_is_an_error_that_names_the_notebooks_that_take_it(tmp_path):
     profile = tmp_path / "replayed.yaml"
     profile.write_text((HOME / "params" / "smoke.yaml").read_text() + "\nreplay: true\n")

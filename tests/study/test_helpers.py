@@ -44,9 +44,8 @@ def wait_for(happened):
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """What one process makes of these runs, and the folder where it did."""
-    root = tmp_path_factory.mktemp("alone")
-    return study_of(root).run(log=lambda _: None)
+    """What one process makes of these runs."""
+    return study_of(tmp_path_factory.mktemp("alone")).run(log=lambda _: None)
 
 
 def test_a_run_that_another_is_at_is_passed_over(tmp_path):
